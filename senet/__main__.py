@@ -1,0 +1,5 @@
+"""`python -m senet`: the command line."""
+
+from senet.cli import main
+
+main()

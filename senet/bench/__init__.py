@@ -1,0 +1,1 @@
+"""Experiments that compare networks, and the reports they leave."""

@@ -1,0 +1,197 @@
+"""The `senet` command: one verb a capability, human text on stderr, `--json` results on stdout.
+
+Exit codes: 0 done, 1 a check failed, 2 wrong usage, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(
+    help=__doc__,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+benchmark_app = typer.Typer(help="Compare networks.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(benchmark_app, name="benchmark")
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Change a key of the recipe: --set optimizer.lr=0.05. Repeatable."),
+]
+Data = Annotated[
+    str | None,
+    typer.Option("--data", help="digits, cifar10, cifar100, or a path (folder or tar).", metavar="SOURCE"),
+]
+
+
+@app.command("list")
+def list_(
+    pattern: Annotated[str, typer.Argument(help='Shell pattern, such as "se_*".')] = "*",
+    as_json: AsJson = False,
+) -> None:
+    """List the networks with their parameters and multiply-adds."""
+    from senet.cli_tables import model_rows, print_models
+
+    rows = model_rows(pattern)
+    emit(rows, as_json, lambda: print_models(rows))
+
+
+@app.command()
+def info(
+    model: Annotated[str, typer.Argument(help="A name from `senet list`.")],
+    image_size: Annotated[int | None, typer.Option(help="Side of the image in pixels.")] = None,
+    picture: Annotated[Path | None, typer.Option(help="Draw the network into this PNG.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show a network stage by stage: sizes, parameters, multiply-adds."""
+    from senet.cli_tables import print_stages
+    from senet.diagram import draw_network, stage_rows
+
+    rows = stage_rows(model, image_size)
+    if picture:
+        draw_network(model, rows, picture)
+        say(f"Picture: {picture}")
+    emit([dataclasses.asdict(row) for row in rows], as_json, lambda: print_stages(model, rows))
+
+
+@app.command()
+def train(
+    recipe: Annotated[str, typer.Argument(help="A recipe's name, or the path of a .yaml file.")],
+    model: Annotated[str | None, typer.Option(help="Network, in place of the recipe's.")] = None,
+    data: Data = None,
+    epochs: Annotated[int | None, typer.Option(help="Epochs, in place of the recipe's.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed, in place of the recipe's.")] = None,
+    run_dir: Annotated[Path | None, typer.Option(help="Folder of the run. Default: runs/MODEL-SEED.")] = None,
+    overrides: Overrides = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train a network; the same command on the same folder resumes."""
+    from senet.training.config import load_config
+    from senet.training.fit import train as run
+
+    config = load_config(recipe, data_override(overrides, data), model=model, epochs=epochs, seed=seed)
+    result = dataclasses.asdict(run(config, run_dir))
+    accuracy, folder = result["test_accuracy"], result["run_dir"]
+    emit(result, as_json, lambda: say(f"Test accuracy {accuracy:.2%}. Curves, model and metrics: {folder}"))
+
+
+@app.command()
+def evaluate(
+    run: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """Score the network of a run on test images."""
+    from senet.data.config import DataConfig
+    from senet.evaluate import evaluate as score
+
+    result = dataclasses.asdict(score(run, DataConfig(source=data) if data else None))
+    text = "{model} on {data}: top-1 {top1:.2%}, top-5 {top5:.2%}, loss {loss:.4f} ({images:,} images)"
+    emit(result, as_json, lambda: print(text.format(**result)))
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("demo"),
+    epochs: Annotated[int | None, typer.Option(help="Epochs of training, in place of the recipe's.")] = None,
+) -> None:
+    """See SE at work: train ResNet-20 with and without it on handwritten digits, in about three minutes."""
+    from senet.bench.demo import run_demo
+
+    files = run_demo(out, epochs)
+    say("Open: " + ", ".join(map(str, files)))
+
+
+@benchmark_app.callback()
+def benchmark() -> None:
+    """Compare networks."""
+
+
+@benchmark_app.command("cifar10")
+def benchmark_cifar10(
+    models: Annotated[list[str] | None, typer.Option(help="Networks to compare.")] = None,
+    seeds: Annotated[list[int] | None, typer.Option(help="Seeds of the runs.")] = None,
+    recipe: Annotated[str, typer.Option(help="Recipe of every run.")] = "cifar_short",
+    epochs: Annotated[int | None, typer.Option(help="Epochs, in place of the recipe's.")] = None,
+    data: Data = None,
+    out: Annotated[Path, typer.Option(help="Folder for results and report.")] = Path("runs/cifar10"),
+    note: Annotated[str, typer.Option(help="A sentence on the data, printed in the report.")] = "",
+    title: Annotated[str, typer.Option(help="Title of the report.")] = "CIFAR-10 with and without SE",
+    redraw: Annotated[bool, typer.Option("--redraw", help="Only write the report again.")] = False,
+    overrides: Overrides = None,
+) -> None:
+    """Train the same networks with and without SE, over several seeds, and write a report."""
+    from senet.bench.cifar import Grid, run_grid, run_in_own_process
+    from senet.bench.report import write_report
+    from senet.cli_tables import print_report
+    from senet.training.config import load_config
+
+    if not redraw:
+        config = load_config(recipe, data_override(overrides, data), epochs=epochs)
+        names = tuple(models or ("resnet_20_cifar", "se_resnet_20_cifar"))
+        grid = Grid(config=config, models=names, seeds=tuple(seeds or (0, 1, 2)), out=out, note=note)
+        run_grid(grid, run_in_own_process)
+    files = write_report(out, title)
+    print_report(out)
+    say("Report: " + ", ".join(map(str, files)))
+
+
+def data_override(overrides: list[str] | None, data: str | None) -> list[str]:
+    """The overrides, with `--data SOURCE` as one of them."""
+    return [*(overrides or []), *([f"data.source={json.dumps(data)}"] if data else [])]
+
+
+def say(text: str) -> None:
+    """Text for people: stderr."""
+    print(text, file=sys.stderr)
+
+
+def emit(result: Any, as_json: bool, human: Callable[[], None]) -> None:
+    """The result as JSON, or as `human` prints it."""
+    if as_json:
+        print(json.dumps(result, indent=2, default=str))
+    else:
+        human()
+
+
+def main() -> None:
+    """Run the command line; a user's mistake is one clear message, never a traceback."""
+    try:
+        app(args=spread(sys.argv[1:]), prog_name="senet", standalone_mode=True)
+    except (ValueError, ImportError, OSError, ArithmeticError) as error:
+        if os.environ.get("SENET_TRACEBACK"):
+            raise
+        say(f"senet: {error}")
+        sys.exit(2 if isinstance(error, USAGE_ERRORS) else 1)
+    except KeyboardInterrupt:
+        say("senet: interrupted. The same command goes on after the last finished epoch.")
+        sys.exit(130)
+
+
+SPREAD = ("--models", "--seeds")
+USAGE_ERRORS = (ValueError, ImportError, FileNotFoundError, NotADirectoryError, IsADirectoryError)
+
+
+def spread(arguments: list[str]) -> list[str]:
+    """`--seeds 0 1 2` as `--seeds 0 --seeds 1 --seeds 2`: what people type, and what Typer reads."""
+    out: list[str] = []
+    option = None
+    for argument in arguments:
+        if argument.startswith("-"):
+            option = argument if argument in SPREAD else None
+        elif option is not None and out[-1] != option:
+            out.append(option)
+        out.append(argument)
+    return out

@@ -1,0 +1,1 @@
+"""Constructors in the manner of keras.applications."""

@@ -1,0 +1,1 @@
+"""Networks as frozen spec rows, and the builders that turn a row into a graph."""

@@ -1,0 +1,1 @@
+"""Training: recipes, the loop, and the folder that a run leaves."""
