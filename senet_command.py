@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def quiet_stderr() -> Iterator[None]:
-    """Send file descriptor 2 to nowhere for a while: TensorFlow's C++ code logs before it can be told not to."""
+    """Silence file descriptor 2 for a while: TensorFlow's C++ code logs before it can be told not to."""
     kept = os.dup(2)
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)

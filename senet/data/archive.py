@@ -29,6 +29,11 @@ def unpack(archive: Path, cache: Path) -> Path:
     damaged, or that has an entry pointing outside; OSError where it cannot be written. Neither leaves
     anything behind.
     """
+    if not hasattr(tarfile, "data_filter"):
+        raise RuntimeError(
+            "Unpacking needs Python 3.10.12, 3.11.4 or newer, which can refuse unsafe archives. "
+            f"Received: {sys.version.split()[0]}. Unpack {archive} yourself and give the folder."
+        )
     target = cache / "unpacked" / _sha256(archive)[:32]
     try:
         make_once(target, partial(_extract, archive))
@@ -51,11 +56,6 @@ def unpack(archive: Path, cache: Path) -> Path:
 
 
 def _extract(archive: Path, folder: Path) -> None:
-    if not hasattr(tarfile, "data_filter"):
-        raise RuntimeError(
-            "Unpacking needs Python 3.10.12, 3.11.4 or newer, which can refuse unsafe archives. "
-            f"Received: {sys.version.split()[0]}. Unpack {archive} yourself and give the folder."
-        )
     log.info("Unpacking %s, once", archive)
     try:
         tar = tarfile.open(archive)  # noqa: SIM115
@@ -68,6 +68,10 @@ def _extract(archive: Path, folder: Path) -> None:
         folder.mkdir()
         tar.extractall(folder, filter=_inside)
         _check_end(tar)
+        if not any(member.isfile() for member in tar.getmembers()):
+            raise ValueError(
+                f"An archive must hold class folders or CIFAR batches. Received: {archive}, empty."
+            )
 
 
 def _inside(member: tarfile.TarInfo, folder: str) -> tarfile.TarInfo | None:

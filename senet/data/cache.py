@@ -8,6 +8,7 @@ import warnings
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from filelock import FileLock
@@ -48,7 +49,7 @@ def make_once(target: Path, make: Callable[[Path], None]) -> None:
 def load_arrays(target: Path) -> dict[str, np.ndarray] | None:
     """The arrays kept in `target`; `None` when there are none or the file is damaged."""
     try:
-        with np.load(target, allow_pickle=False) as archive:
+        with target.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             return dict(archive)
     except FileNotFoundError:
         return None
@@ -59,12 +60,12 @@ def load_arrays(target: Path) -> dict[str, np.ndarray] | None:
         return None
 
 
-def keep_arrays(target: Path, arrays: dict[str, np.ndarray]) -> None:
+def keep_arrays(target: Path, arrays: dict[str, Any]) -> None:
     """Keep `arrays` in `target`, an .npz file; only warn when that fails, since it costs but time."""
 
     def write(aside: Path) -> None:
         with aside.open("wb") as file:
-            np.savez(file, allow_pickle=False, **arrays)
+            np.savez(file, **arrays)
 
     try:
         make_once(target, write)

@@ -83,9 +83,9 @@ class FolderReader:
         return Read(Split(arrays["images"], listing.labels[arrays["kept"]]), skipped)
 
     def _kept(self, listing: Listing) -> Path:
-        """Where `listing` is kept when decoded: named by its folder and the names, sizes and times of its files."""
+        """Where the decoded `listing` is kept: named by its folder and its files' names, sizes and times."""
         digest = hashlib.sha256(f"1 {self.image_size} {version('pillow')}".encode())
-        # The folder too: in archives made to be reproducible all times are alike, and so are sizes of bitmaps.
+        # The folder too: reproducible archives give all files one time, and bitmaps all have one size.
         names = "\0".join((str(listing.root.resolve()), *listing.files))
         digest.update(names.encode("utf-8", "surrogateescape"))
         digest.update(listing.facts.tobytes())

@@ -114,7 +114,7 @@ def peak_memory_mib() -> float:
 
 
 def commit() -> str | None:
-    """The commit of the source tree this package runs from, with "+" where it has changes; None if installed."""
+    """The commit of this package's source tree, with "+" where it has changes; None where it is installed."""
     root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():
         return None

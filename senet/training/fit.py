@@ -74,8 +74,7 @@ def train(config: TrainConfig, run_dir: str | Path | None = None, *, progress: b
         batches = training_batches(config, data)
         model = build(config, data, steps=batches.steps)
         rows = fit(config, folder, model, batches, data, progress=progress)
-        result = finish(config, folder, model, data, rows)
-    return result
+        return finish(config, folder, model, data, rows)
 
 
 @contextlib.contextmanager
