@@ -1,4 +1,4 @@
-"""The experiment of this project: the same residual network with and without SE, same budget, several seeds."""
+"""The experiment of this project: one residual network with and without SE, same budget, several seeds."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def summarize_notes(records: Sequence[dict[str, Any]]) -> str:
     data = config["data"]
     return (
         f"{result['train_images']:,} training images, {data['validation']:,} for validation, "
-        f"{result['test_images']:,} for the final test; {config['epochs']} epochs of batch {config['batch']}, "
-        f"{config['optimizer']['name']} with peak learning rate {config['optimizer']['lr']:g}, "
-        f"{config['schedule']['name']} schedule"
+        f"{result['test_images']:,} for the final test; {config['epochs']} epochs of batch "
+        f"{config['batch']}, {config['optimizer']['name']} with peak learning rate "
+        f"{config['optimizer']['lr']:g}, {config['schedule']['name']} schedule"
     )

@@ -45,8 +45,8 @@ def write_report(out: Path, title: str) -> list[Path]:
             "",
             f"{summarize_notes(records)}. {note}".rstrip(),
             "",
-            "Test data are read once, after the last epoch; the curves and the times below are on the validation "
-            "images. ± is the sample standard deviation over seeds.",
+            "Test data are read once, after the last epoch; the curves and the times below are on the "
+            "validation images. ± is the sample standard deviation over seeds.",
             "",
             *markdown_table(COLUMNS, [cells(row) for row in summarize(records)]),
             "",
@@ -66,10 +66,11 @@ def draw(records: Records, out: Path, title: str) -> list[Path]:
         model: Group(label=model, runs=[run["metrics"] for run in runs])
         for model, runs in by_model(records).items()
     }
-    seeds = len(records[0] and {run["result"]["seed"] for run in records})
+    seeds = len({run["result"]["seed"] for run in records})
     suffix = f"mean and range of {seeds} seeds" if seeds > 1 else "one seed"
     pictures = []
-    for names in [(twin, model) for model, twin in pairs(records)] or [tuple(groups)]:
+    together = [[twin, model] for model, twin in pairs(records)] or [list(groups)]
+    for names in together:
         path = out / f"curves_{names[-1]}.png"
         draw_curves([groups[name] for name in names], path, title=f"{title}: {suffix}")
         pictures.append(path)

@@ -32,7 +32,7 @@ class Summary:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Paired:
-    """SE minus plain over the seeds that both have: test error in percentage points, below 0 if SE is better."""
+    """SE minus plain over the seeds both have: test error in percentage points, below 0 if SE is better."""
 
     model: str
     twin: str
@@ -159,7 +159,7 @@ def time_to(records: Records, accuracy: float) -> list[TimeTo]:
 
 
 def first_at(metrics: list[dict[str, float]], accuracy: float) -> tuple[float, float] | None:
-    """(epoch, seconds of training so far) of the first epoch at `accuracy` or above; None if there is none."""
+    """(epoch, seconds of training so far) of the first epoch at `accuracy` or above, or None."""
     seconds = 0.0
     for row in metrics:
         seconds += row["seconds"]

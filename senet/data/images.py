@@ -92,12 +92,10 @@ def _decode_into(images: np.ndarray, index: int, path: Path, image_size: int | N
     from PIL import Image, ImageOps
 
     try:
-        with Image.open(path, formats=FORMATS) as image:
-            _check_depth(image)
-            ImageOps.exif_transpose(image, in_place=True)
-            if "transparency" in image.info:
-                image = image.convert("RGBA")
-            image = image.convert("RGB")
+        with Image.open(path, formats=FORMATS) as file:
+            _check_depth(file)
+            ImageOps.exif_transpose(file, in_place=True)
+            image = file.convert("RGBA" if "transparency" in file.info else "RGB").convert("RGB")
             if image_size:
                 image = _fit(image, image_size)
     except Exception as error:  # Pillow's readers raise almost anything on a broken file

@@ -38,8 +38,9 @@ def residual_block(
     """
 
     def se(y, at: str):
-        here = stage.se is not None and stage.se.position == at
-        return stage.se.layer(f"{name}_se")(y) if here else y  # pyright: ignore[reportOptionalMemberAccess]
+        if stage.se is None or stage.se.position != at:
+            return y
+        return stage.se.layer(f"{name}_se")(y)
 
     shortcut = x
     if stride > 1 or x.shape[-1] != stage.channels:

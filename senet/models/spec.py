@@ -72,12 +72,10 @@ class ResidualSpec:
         check_choice("Network", "stem", self.stem, STEMS)
         check_choice("Network", "stem_pool", self.stem_pool, POOLS)
         check_choice("Network", "stride_on", self.stride_on, ("1x1", "3x3"))
-        if isinstance(self.se, Mapping):  # from a recipe or a JSON file
-            object.__setattr__(self, "se", SESpec(**checked_fields(SESpec, self.se)))
-        elif self.se is not None and not isinstance(self.se, SESpec):
-            raise ValueError(
-                f"Network: `se` must be None, an SESpec or a mapping of its fields. Received: {self.se!r}."
-            )
+        for field in ("blocks", "widths"):
+            object.__setattr__(self, field, tuple(getattr(self, field)))  # a list, from a recipe
+        if self.se is not None and not isinstance(self.se, SESpec):
+            raise ValueError(f"Network: `se` must be None or an SESpec. Received: se={self.se!r}.")
         if len(self.blocks) != len(self.widths):
             raise ValueError(
                 "Network: `blocks` and `widths` must name the same stages. "
@@ -125,7 +123,12 @@ class ResidualSpec:
         return tuple(rows)
 
     def change(self, **changes: Any) -> ResidualSpec:
-        """This row with other values; ValueError with the nearest name for a field that does not exist."""
+        """This row with other values; ValueError with the nearest name for a field that does not exist.
+
+        `se` may be a mapping of SESpec's fields, as a recipe or a JSON file has it.
+        """
+        if isinstance(changes.get("se"), Mapping):
+            changes["se"] = SESpec(**checked_fields(SESpec, changes["se"]))
         return dataclasses.replace(self, **checked_fields(type(self), changes))
 
 

@@ -36,7 +36,8 @@ class Recorder(keras.callbacks.Callback):
         self.folder.write_metrics(self.rows)
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        self.started, self.trained = time.perf_counter(), None
+        self.started = time.perf_counter()
+        self.trained: float | None = None
 
     def on_test_begin(self, logs: Any = None) -> None:
         self.trained = time.perf_counter()  # validation begins: what follows is not training time
@@ -64,8 +65,8 @@ class Recorder(keras.callbacks.Callback):
         """Raise DivergedError before a useless checkpoint replaces a good one."""
         if not math.isfinite(loss):
             raise DivergedError(
-                f"The loss became {loss} in epoch {epoch + 1} at learning rate {rate:.3g}. The checkpoints before it "
-                "are kept. Likely fixes: a lower optimizer.lr, or schedule.warmup_epochs=1."
+                f"The loss became {loss} in epoch {epoch + 1} at learning rate {rate:.3g}. The checkpoints "
+                "before it are kept. Likely fixes: a lower optimizer.lr, or schedule.warmup_epochs=1."
             )
 
     def on_train_end(self, logs: Any = None) -> None:
@@ -117,8 +118,9 @@ class Progress(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         if self.live.disable:
-            text = f"epoch {epoch + 1}/{self.epochs}  {self.numbers(logs or {})}  {self.pace(time.perf_counter())}"
-            self.console.print(f"{self.title}  {text}", highlight=False, soft_wrap=True)
+            text = f"{self.numbers(logs or {})}  {self.pace(time.perf_counter())}"
+            line = f"{self.title}  epoch {epoch + 1}/{self.epochs}  {text}"
+            self.console.print(line, highlight=False, soft_wrap=True)
 
     def numbers(self, logs: dict[str, float]) -> str:
         """ "loss 0.42  accuracy 87.1 %", with validation where the epoch has it."""

@@ -27,11 +27,10 @@ class Checkpoints:
     def save(self, model: keras.Model, epoch: int, metrics: list[dict[str, float]]) -> None:
         """Write the state after `epoch` epochs, then drop the ones that are too old."""
         arrays: dict[str, Any] = {key: np.asarray(value) for key, value in state(model).items()}
-        columns = {
-            f"metrics/{key}": [row.get(key, np.nan) for row in metrics] for key in (metrics or [{}])[0]
-        }
+        for key in metrics[0] if metrics else ():
+            arrays[f"metrics/{key}"] = np.asarray([row.get(key, np.nan) for row in metrics], float)
         with written_aside(self.folder / f"epoch_{epoch:04d}.npz") as aside, aside.open("wb") as file:
-            np.savez(file, **arrays, **{key: np.asarray(value, float) for key, value in columns.items()})
+            np.savez(file, allow_pickle=False, **arrays)
         for old in self.files()[: -self.keep]:
             old.unlink(missing_ok=True)
 
