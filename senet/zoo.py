@@ -15,6 +15,7 @@ from senet.layers.conv import require_channels_last
 from senet.models import cifar, resnet
 from senet.models.residual import build_head, build_trunk
 from senet.models.spec import ResidualSpec
+from senet.models.weights_file import load_by_name
 
 POOLINGS = {
     "avg": layers.GlobalAveragePooling2D,
@@ -169,4 +170,4 @@ def load_weights(network: keras.Model, weights: str | Path) -> None:
         )
     if not path.is_file():
         raise FileNotFoundError(f"`weights` names a file that does not exist: {path}")
-    network.load_weights(path)
+    load_by_name(network, path)

@@ -69,6 +69,9 @@ class Checkpoints:
 def state(model: keras.Model) -> dict[str, Any]:
     """Every variable that a step can change, by a key that is unique and stable for one network."""
     optimizer: Any = model.optimizer
-    named = {f"model/{i:04d}/{v.path}": v for i, v in enumerate(model.variables)}
-    # The optimiser's paths carry counters that differ from process to process; their order does not.
-    return {**named, **{f"optimizer/{i:04d}": v for i, v in enumerate(optimizer.variables)}}
+    # Paths of optimisers and random states carry counters that differ from process to process; order does not.
+    return {
+        f"{owner}/{index:04d}/{variable.name}": variable
+        for owner, variables in (("model", model.variables), ("optimizer", optimizer.variables))
+        for index, variable in enumerate(variables)
+    }

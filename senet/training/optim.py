@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 import keras
@@ -10,7 +11,8 @@ from keras import ops
 
 from senet.training.config import Optimizer, Schedule
 
-UNDECAYED = ("bias", "gamma", "beta")  # variable names of biases and BatchNorm
+# Biases and BatchNorm. TensorFlow's optimiser hands over its own variables, named "gamma:0".
+UNDECAYED = r"(^|/)(bias|gamma|beta)(:\d+)?$"
 
 
 class CoupledDecay:
@@ -25,7 +27,7 @@ class CoupledDecay:
         self.l2 = l2
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        if self.l2 and variable.name not in UNDECAYED:
+        if self.l2 and not re.search(UNDECAYED, variable.name):
             gradient = gradient + ops.cast(self.l2, gradient.dtype) * ops.cast(variable, gradient.dtype)
         super().update_step(gradient, variable, learning_rate)  # type: ignore[misc]
 
@@ -121,7 +123,7 @@ def make_optimizer(config: Optimizer, schedule: Schedule, *, steps: int, epochs:
     if config.decay == "l2":
         return coupled(lr, l2=config.weight_decay, **options)
     optimizer = decoupled(lr, weight_decay=config.weight_decay or None, **options)
-    optimizer.exclude_from_weight_decay(var_names=[f"^{name}$" for name in UNDECAYED])
+    optimizer.exclude_from_weight_decay(var_names=[UNDECAYED])
     return optimizer
 
 
