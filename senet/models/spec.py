@@ -76,9 +76,10 @@ class ResidualSpec:
             object.__setattr__(self, field, tuple(getattr(self, field)))  # a list, from a recipe
         if self.se is not None and not isinstance(self.se, SESpec):
             raise ValueError(f"Network: `se` must be None or an SESpec. Received: se={self.se!r}.")
-        if len(self.blocks) != len(self.widths):
+        same = len(self.blocks) == len(self.widths) > 0
+        if not same or min(*self.blocks, *self.widths) < 1:
             raise ValueError(
-                "Network: `blocks` and `widths` must name the same stages. "
+                "Network: `blocks` and `widths` must name the same stages, in numbers from 1. "
                 f"Received: blocks={self.blocks}, widths={self.widths}."
             )
         for field in ("dropout", "drop_path"):

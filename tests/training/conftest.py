@@ -10,7 +10,7 @@ from senet.training.config import TrainConfig, make_config
 
 TINY = {
     "model": "se_resnet_20_cifar",
-    "model_options": {"blocks": [1, 1, 1], "widths": [4, 8, 16], "stem_width": 4, "dropout": 0.1},
+    "model_options": {"blocks": [1, 1, 1], "dropout": 0.1},
     "data": {"source": "digits", "validation": 100, "train_limit": 256},
     "epochs": 2,
     "batch": 64,
