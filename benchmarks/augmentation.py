@@ -7,20 +7,17 @@ The contestants take turns in each round, so that a busy moment of the machine f
 import argparse
 import json
 import os
-import platform
-import shlex
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
 from pathlib import Path
 
 import numpy as np
-import PIL
 from PIL import Image, ImageOps
 
 from senet.data import Augment, Batches, Preprocess, Split
+from senet.files import write_json
+from senet.training import environment
 
 BATCH, SIZE, PAD = 128, 32, 4
 ROOT = Path(__file__).parents[1]
@@ -91,23 +88,6 @@ def measure(rounds: int) -> dict[str, dict[str, float]]:
     }
 
 
-def commit() -> str:
-    try:
-        answer = subprocess.run(
-            ["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    return answer.stdout.strip()
-
-
-def cpu() -> str:
-    facts = Path("/proc/cpuinfo")
-    lines = facts.read_text().splitlines() if facts.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--rounds", type=int, default=30)
@@ -120,18 +100,11 @@ def main() -> None:
         "unit": "images per second",
         "n": arguments.rounds,
         "speed": measure(arguments.rounds),
-        "machine": {"cpu": cpu(), "cores": os.cpu_count(), "load": load},
-        "versions": {
-            "python": platform.python_version(),
-            "numpy": np.__version__,
-            "pillow": PIL.__version__,
-        },
-        "command": shlex.join(["python", "benchmarks/augmentation.py", *sys.argv[1:]]),
+        "load": load,
+        "environment": environment.describe(),
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "commit": commit(),
     }
-    arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    arguments.output.write_text(json.dumps(result, indent=2) + "\n")
+    write_json(arguments.output, result)
     print(json.dumps(result, indent=2))
 
 

@@ -1,5 +1,9 @@
 """Squeeze-and-Excitation networks for Keras 3."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from senet import layers as layers
 from senet.complexity import Complexity as Complexity
 from senet.complexity import complexity as complexity
@@ -12,4 +16,18 @@ from senet.layers import SESpec as SESpec
 from senet.zoo import create_model as create_model
 from senet.zoo import list_models as list_models
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from senet.training.config import TrainConfig
+    from senet.training.fit import RunResult
+
 __version__ = "0.1.0"
+
+
+def train(config: TrainConfig, run_dir: str | Path | None = None, *, progress: bool = True) -> RunResult:
+    """Train, evaluate once on the test data, leave all in `run_dir`; see `senet.training.fit.train`."""
+    # Here, so that building a network does not import what training needs.
+    from senet.training.fit import train as run
+
+    return run(config, run_dir, progress=progress)

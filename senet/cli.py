@@ -109,8 +109,10 @@ def demo(
 ) -> None:
     """See SE at work: train ResNet-20 with and without it on handwritten digits, in about three minutes."""
     from senet.bench.demo import run_demo
+    from senet.cli_tables import print_report
 
     files = run_demo(out, epochs)
+    print_report(out)
     say("Open: " + ", ".join(map(str, files)))
 
 
@@ -173,7 +175,9 @@ def main() -> None:
     except (ValueError, ImportError, OSError, ArithmeticError) as error:
         if os.environ.get("SENET_TRACEBACK"):
             raise
-        say(f"senet: {error}")
+        # An OSError of our own carries its whole message there; str() would put a number before it.
+        own = isinstance(error, OSError) and error.filename is None and error.strerror
+        say(f"senet: {own or error}")
         sys.exit(2 if isinstance(error, USAGE_ERRORS) else 1)
     except KeyboardInterrupt:
         say("senet: interrupted. The same command goes on after the last finished epoch.")

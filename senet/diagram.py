@@ -18,7 +18,7 @@ class StageRow:
     """The stem, a stage, or the head of a network."""
 
     name: str
-    what: str  # in words: "3 bottleneck blocks, 64 → 256, SE 256 → 16"
+    what: str  # in words: "3 bottleneck blocks, 64 → 256 channels, SE 256 → 16"
     output_shape: Shape  # without the batch
     parameters: int  # with BatchNorm's moving statistics
     multiply_adds: int  # for one image
@@ -54,7 +54,8 @@ def describe(spec: ResidualSpec) -> dict[str, str]:
     stem = "7×7 / 2, max pool 3×3 / 2" if spec.stem == "imagenet" else "3×3"
     words = {"stem": f"{stem}, {spec.stem_width} channels", "head": f"mean, {spec.classes} classes"}
     for stage in spec.stages:
-        text = f"{len(stage.drop_path)} {spec.block} blocks, {stage.width} → {stage.channels}"
+        text = f"{len(stage.drop_path)} {spec.block} blocks, "
+        text += f"{stage.width} → " * (stage.width != stage.channels) + f"{stage.channels} channels"
         if stage.se is not None:
             text += f", SE {stage.channels} → {stage.se.hidden_width(stage.channels)}"
         words[f"stage{stage.number}"] = text

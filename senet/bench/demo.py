@@ -5,40 +5,44 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import keras
 import numpy as np
 
 from senet.bench.cifar import Grid, run_grid, run_in_process
 from senet.bench.report import write_report
 from senet.data.pipeline import load_data
+from senet.data.preprocess import Preprocess
 from senet.data.splits import Split
 from senet.evaluate import load_run, predict_logits, softmax
+from senet.layers.squeeze_excite import SqueezeExcite
 from senet.training.config import load_config
 from senet.training.curves import COLOURS, new_figure, save_figure
+from senet.training.run_folder import RunFolder
 
 MODELS = ("resnet_20_cifar", "se_resnet_20_cifar")
 TITLE = "Handwritten digits with and without SE"
 
 
 def run_demo(out: Path, epochs: int | None = None) -> list[Path]:
-    """Train both networks of `MODELS` into `out`, print the table; the files to look at, report first."""
-    from senet.cli_tables import print_report
-
+    """Train both networks of `MODELS` into `out`; the files to look at, report first."""
     config = load_config("digits", epochs=epochs)
     note = "scikit-learn's digits: grey images of 8 × 8 pixels. One seed: a demonstration, not a verdict."
     run_grid(Grid(config=config, models=MODELS, seeds=(0,), out=out, note=note), run_in_process)
     files = write_report(out, TITLE)
-    print_report(out)
-    picture = out / "predictions.png"
-    draw_predictions(out / "runs" / f"{MODELS[-1]}-seed0", picture)
-    return [*files, picture]
-
-
-def draw_predictions(run: Path, path: Path, *, rows: int = 4, columns: int = 9) -> None:
-    """Test images with what the network of a run says and how sure it is; its mistakes first, in colour."""
-    from senet.training.run_folder import RunFolder
-
+    run = out / "runs" / f"{MODELS[-1]}-seed0"
     model, preprocess, names = load_run(run)
     test = load_data(RunFolder(run).read_config().data).test()
+    pictures = [out / "predictions.png", out / "gates.png"]
+    draw_predictions(model, preprocess, names, test, pictures[0])
+    draw_gates(model, preprocess, names, test, pictures[1])
+    return [*files, *pictures]
+
+
+def draw_predictions(
+    model: keras.Model, preprocess: Preprocess, names: tuple[str, ...], test: Split, path: Path
+) -> None:
+    """Test images with what the network says and how sure it is; its mistakes first, in colour."""
+    rows, columns = 4, 9
     p = softmax(predict_logits(model, preprocess, test.images, batch=256))
     wrong = int(np.sum(p.argmax(axis=1) != test.labels))
     chosen = choose(p, test, rows * columns)
@@ -60,3 +64,28 @@ def choose(p: np.ndarray, test: Split, count: int) -> Sequence[int]:
     right = p.argmax(axis=1) == test.labels
     certainty = p.max(axis=1)
     return np.lexsort((np.where(right, certainty, -certainty), right))[:count].tolist()
+
+
+def draw_gates(
+    model: keras.Model, preprocess: Preprocess, names: tuple[str, ...], test: Split, path: Path
+) -> None:
+    """Mean gate of every channel for the images of each class, at the last SE block of each stage.
+
+    Rows that look alike: the block treats all classes the same; rows that differ: it has come to know them
+    (the paper's section 7.2 makes this picture for SE-ResNet-50).
+    """
+    last = {layer.name.split("_")[0]: layer for layer in model.layers if isinstance(layer, SqueezeExcite)}
+    taps = keras.Model(model.inputs, [layer.gates(layer.input) for layer in last.values()])
+    found = taps.predict(preprocess(test.images), batch_size=256, verbose=0)
+    figure, axes = new_figure(len(last))
+    figure.set_size_inches(12, 3.8)
+    for axis, stage, gates in zip(axes, last, found, strict=True):
+        channels = gates[:, 0, 0, :]
+        means = np.stack([channels[test.labels == label].mean(axis=0) for label in range(len(names))])
+        image = axis.imshow(means, aspect="auto", vmin=0, vmax=1, cmap="viridis", interpolation="nearest")
+        axis.set(title=f"{stage}: {means.shape[1]} channels", xlabel="Channel", yticks=range(len(names)))
+        axis.set_yticklabels(names)
+        axis.grid(visible=False)
+    axes[0].set_ylabel("Class of the image")
+    figure.colorbar(image, ax=axes, label="Mean gate")
+    save_figure(figure, path, f"{model.name}: how far each channel is let through, by class")

@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from senet.data.cache import keep_arrays, load_arrays
-from senet.data.errors import did_you_mean
 from senet.data.images import announce, check_headers, decode
 from senet.data.splits import Read, Skipped, Source, Split, split_off_test
+from senet.errors import did_you_mean
 
 log = logging.getLogger(__name__)
 

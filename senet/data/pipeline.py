@@ -11,11 +11,11 @@ from senet.data.cache import cache_folder
 from senet.data.cifar import batches_source, keras_source
 from senet.data.config import DIGITS, NAMED_SOURCES, DataConfig
 from senet.data.digits import digits_source
-from senet.data.errors import did_you_mean
 from senet.data.folder import folder_source
 from senet.data.images import resize
 from senet.data.preprocess import Preprocess
 from senet.data.splits import Read, Skipped, Source, Split, hold_out
+from senet.errors import did_you_mean
 
 
 @dataclass(frozen=True, eq=False)

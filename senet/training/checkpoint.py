@@ -69,7 +69,8 @@ class Checkpoints:
 def state(model: keras.Model) -> dict[str, Any]:
     """Every variable that a step can change, by a key that is unique and stable for one network."""
     optimizer: Any = model.optimizer
-    # Paths of optimisers and random states carry counters that differ from process to process; order does not.
+    # Paths of optimisers and random states carry counters that differ from process to process; their
+    # order does not.
     return {
         f"{owner}/{index:04d}/{variable.name}": variable
         for owner, variables in (("model", model.variables), ("optimizer", optimizer.variables))

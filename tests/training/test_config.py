@@ -91,7 +91,7 @@ def test_an_unknown_recipe_gets_the_nearest_name():
 def test_a_recipe_that_is_no_mapping_is_refused(tmp_path, text):
     path = tmp_path / "bad.yaml"
     path.write_text(text)
-    with pytest.raises(ConfigError, match="bad.yaml"):
+    with pytest.raises(ConfigError, match=r"bad\.yaml"):
         load_config(path)
 
 

@@ -1,0 +1,160 @@
+"""The command: what it prints, where, and how it ends."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from senet import cli
+from senet.training.config import ConfigError
+from senet.training.fit import train
+from tests.training.conftest import TINY, make_config
+
+
+def run(monkeypatch, *arguments: str) -> int:
+    """Run the command line in this process; its exit code."""
+    monkeypatch.setattr(sys, "argv", ["senet", *map(str, arguments)])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    return int(ended.value.code or 0)
+
+
+def test_list_filters(monkeypatch, capsys):
+    assert run(monkeypatch, "list", "se_*_cifar") == 0
+    out = capsys.readouterr().out
+    assert "se_resnet_110_cifar" in out
+    assert "1,744,952" in out
+    assert "│ resnet_20_cifar" not in out
+
+
+def test_list_as_json(monkeypatch, capsys):
+    assert run(monkeypatch, "list", "--json") == 0
+    rows = json.loads(capsys.readouterr().out)
+    by_name = {row["model"]: row for row in rows}
+    assert by_name["se_resnet_50"]["trainable_parameters"] == 28_088_024
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["list", "se_resnt_50"], "'se_resnet_50'"),
+        (["info", "se_resnet_51"], "'se_resnet_50'"),
+        (["train", "cifar_papr"], "'cifar_paper'"),
+        (["train", "digits", "--set", "optimizer.lrr=1"], "'lr'"),
+        (["train", "digits", "--data", "digitz", "--run-dir", "{tmp}/run"], "'digits'"),
+        (
+            ["train", "digits", "--model", "se_resnet_21_cifar", "--run-dir", "{tmp}/run"],
+            "se_resnet_20_cifar",
+        ),
+        (["evaluate", "{tmp}"], "not a run folder"),
+        (["benchmark", "cifar10", "--models", "se_resnet_20", "--out", "{tmp}/out"], "se_resnet_20_cifar"),
+        (["benchmark", "cifar10", "--redraw", "--out", "{tmp}/none"], "holds no benchmark"),
+    ],
+)
+def test_a_users_mistake_is_one_message_and_exit_code_2(monkeypatch, capsys, tmp_path, arguments, words):
+    arguments = [argument.replace("{tmp}", str(tmp_path)) for argument in arguments]
+    assert run(monkeypatch, *arguments) == 2
+    captured = capsys.readouterr()
+    assert words in captured.err
+    assert captured.err.startswith("senet: ")
+    assert "Traceback" not in captured.err
+    assert captured.out == ""
+
+
+@pytest.mark.parametrize(
+    "arguments", [["no-such-verb"], ["list", "--nope"], ["info"], ["train", "digits", "--epochs", "x"]]
+)
+def test_wrong_usage_ends_with_2(monkeypatch, capsys, arguments):
+    assert run(monkeypatch, *arguments) == 2
+    assert "Usage" in capsys.readouterr().err
+
+
+def test_a_failure_of_the_machine_ends_with_1(monkeypatch, capsys, tmp_path):
+    (tmp_path / "file").write_text("")
+    assert run(monkeypatch, "train", "digits", "--run-dir", tmp_path / "file" / "run") in (1, 2)
+    assert "senet: Could not write" in capsys.readouterr().err
+
+
+def test_info_shows_the_stages_and_draws(monkeypatch, capsys, tmp_path):
+    assert run(monkeypatch, "info", "se_resnet_20_cifar", "--picture", tmp_path / "net.png") == 0
+    captured = capsys.readouterr()
+    for words in ("stem", "stage3", "3 basic blocks, 64 channels, SE 64 → 4", "8×8×64", "276,415"):
+        assert words in captured.out
+    assert (tmp_path / "net.png").read_bytes().startswith(b"\x89PNG")
+    assert "Picture" in captured.err
+
+    assert run(monkeypatch, "info", "se_resnet_20_cifar", "--json") == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert sum(row["parameters"] for row in rows) == 276_415
+    assert sum(row["se_parameters"] for row in rows) == 274_847 - 272_474
+
+
+def test_train_then_evaluate(monkeypatch, capsys, tmp_path):
+    options = ["--set", "model_options.blocks=[1,1,1]", "--set", "data.train_limit=128", "--epochs", "1"]
+    assert (
+        run(monkeypatch, "train", "digits", *options, "--seed", 3, "--run-dir", tmp_path / "run", "--json")
+        == 0
+    )
+    captured = capsys.readouterr()
+    result = json.loads(captured.out)
+    assert result["seed"] == 3
+    assert "epoch 1/1" in captured.err
+
+    assert run(monkeypatch, "evaluate", tmp_path / "run", "--json") == 0
+    score = json.loads(capsys.readouterr().out)
+    assert score["top1"] == pytest.approx(result["test_accuracy"])
+    assert score["images"] == 359
+
+    assert run(monkeypatch, "train", "digits", "--run-dir", tmp_path / "run") == 2
+    assert "belongs to another config" in capsys.readouterr().err
+
+
+def test_evaluate_refuses_data_that_do_not_fit(monkeypatch, capsys, tmp_path):
+    from PIL import Image
+
+    train(make_config({**TINY, "epochs": 1}), tmp_path / "run", progress=False)
+    for name in ("cat", "dog"):
+        (tmp_path / "pets" / name).mkdir(parents=True)
+        for i in range(10):
+            Image.new("RGB", (8, 8), (i, 0, 0)).save(tmp_path / "pets" / name / f"{i}.png")
+    assert run(monkeypatch, "evaluate", tmp_path / "run", "--data", tmp_path / "pets") == 2
+    assert "takes images of (8, 8, 1)" in capsys.readouterr().err
+
+
+def test_values_after_one_option_are_spread():
+    words = ["benchmark", "cifar10", "--seeds", "0", "1", "2", "--models", "a", "b", "--out", "x"]
+    assert cli.spread(words) == [
+        *("benchmark", "cifar10", "--seeds", "0", "--seeds", "1", "--seeds", "2"),
+        *("--models", "a", "--models", "b", "--out", "x"),
+    ]
+
+
+def test_a_programming_error_keeps_its_traceback(monkeypatch):
+    def broken(*_):
+        raise ConfigError("bad")
+
+    monkeypatch.setenv("SENET_TRACEBACK", "1")
+    monkeypatch.setattr("senet.cli_tables.model_rows", broken)
+    monkeypatch.setattr(sys, "argv", ["senet", "list"])
+    with pytest.raises(ConfigError):
+        cli.main()
+
+
+def test_the_demo_leaves_its_pictures(monkeypatch, capsys, tmp_path):
+    assert run(monkeypatch, "demo", "--out", tmp_path, "--epochs", "1") == 0
+    captured = capsys.readouterr()
+    assert "se_resnet_20_cifar" in captured.out
+    assert "epoch 1/1" in captured.err
+    for name in ("report.md", "predictions.png", "gates.png", "curves_se_resnet_20_cifar.png"):
+        assert (tmp_path / name).stat().st_size > 500
+
+
+def test_the_installed_command_is_quiet_and_answers():
+    """A real process: nothing of the engine's start-up on stderr, JSON alone on stdout."""
+    command = [sys.executable, "-m", "senet_command", "list", "resnet_18", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout)[0]["trainable_parameters"] == 11_689_512
+    assert done.stderr == ""
