@@ -85,6 +85,7 @@ def draw_gates(
         image = axis.imshow(means, aspect="auto", vmin=0, vmax=1, cmap="viridis", interpolation="nearest")
         axis.set(title=f"{stage}: {means.shape[1]} channels", xlabel="Channel", yticks=range(len(names)))
         axis.set_yticklabels(names)
+        axis.xaxis.get_major_locator().set_params(integer=True)
         axis.grid(visible=False)
     axes[0].set_ylabel("Class of the image")
     figure.colorbar(image, ax=axes, label="Mean gate")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from functools import partial
 
@@ -44,7 +45,9 @@ def build_head(x, *, classes: int, dropout: float, activation: str | None):
     """Global mean, dropout, classifier: (N, H, W, C) to (N, classes)."""
     x = layers.GlobalAveragePooling2D(name="pool")(x)
     if dropout:
-        x = layers.Dropout(dropout, name="dropout")(x)
+        # With a seed of its own the layer holds its random state, where checkpoints find it: without one,
+        # Keras draws from PyTorch's global generator. The seed follows keras.utils.set_random_seed.
+        x = layers.Dropout(dropout, seed=random.randrange(2**31), name="dropout")(x)
     x = layers.Dense(classes, name="classifier")(x)
     # float32 whatever the policy: a half-precision softmax loses the small probabilities.
     return layers.Activation(activation or "linear", dtype="float32", name="predictions")(x)

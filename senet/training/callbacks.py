@@ -28,7 +28,8 @@ class Recorder(keras.callbacks.Callback):
         super().__init__()
         self.folder, self.checkpoints, self.rows, self.images = folder, checkpoints, rows, images
 
-    def on_train_begin(self, logs: Any = None) -> None:
+    def open(self) -> None:
+        """Begin the event file."""
         from tensorboardX import SummaryWriter
 
         # Events after the last checkpoint belong to a run that was killed: TensorBoard hides them.
@@ -69,7 +70,8 @@ class Recorder(keras.callbacks.Callback):
                 "before it are kept. Likely fixes: a lower optimizer.lr, or schedule.warmup_epochs=1."
             )
 
-    def on_train_end(self, logs: Any = None) -> None:
+    def close(self) -> None:
+        """Let go of the event file, also after an error: Keras then calls no further hook."""
         self.events.close()
 
 
@@ -83,7 +85,8 @@ class Progress(keras.callbacks.Callback):
         super().__init__()
         self.title, self.steps, self.batch, self.epochs, self.done = title, steps, batch, epochs, done
 
-    def on_train_begin(self, logs: Any = None) -> None:
+    def open(self) -> None:
+        """Begin the live line."""
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -140,4 +143,7 @@ class Progress(keras.callbacks.Callback):
 
     def on_train_end(self, logs: Any = None) -> None:
         self.live.update(self.task, completed=self.steps * self.epochs)
+
+    def close(self) -> None:
+        """Give the terminal back, also after an error or Ctrl-C."""
         self.live.stop()

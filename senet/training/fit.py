@@ -126,13 +126,18 @@ def fit(
     checkpoints = Checkpoints(folder.checkpoints, config.keep_checkpoints)
     done, rows = checkpoints.restore(model)
     recorder = Recorder(folder, checkpoints, rows=rows, images=batches.steps * config.batch)
-    callbacks: list[keras.callbacks.Callback] = [recorder]
+    callbacks: list[Recorder | Progress] = [recorder]
     if progress:
         title = f"{config.model}, seed {config.seed}"
         callbacks.append(
             Progress(title, steps=batches.steps, batch=config.batch, epochs=config.epochs, done=done)
         )
-    if done < config.epochs:
+    if done == config.epochs:
+        return rows
+    with contextlib.ExitStack() as closing:
+        for callback in callbacks:
+            callback.open()
+            closing.callback(callback.close)
         model.fit(
             batches.stream(first_epoch=done),
             steps_per_epoch=batches.steps,

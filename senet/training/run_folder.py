@@ -75,7 +75,7 @@ class RunFolder:
         values = config.model_dump(mode="json")
         if self.config.exists():
             self.refuse_other(values)
-        elif self.path.is_dir() and any(self.path.iterdir()):
+        elif self.path.is_dir() and list(self.path.iterdir()):
             raise ConfigError(
                 f"The run folder {self.path} holds other files and no run; choose an empty or a new folder."
             )
