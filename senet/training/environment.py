@@ -39,7 +39,7 @@ def accelerators() -> list[str]:
 def jit_compile() -> bool:
     """Whether XLA is worth its compile time: always on JAX, on TensorFlow only with an accelerator.
 
-    On two CPU cores XLA trained SE-ResNet-20 at 0.86 times the speed of TensorFlow's own kernels.
+    Without one, TensorFlow's own kernels start at once, and a compile costs many steps.
     PyTorch's inductor takes minutes to compile a residual network, so it stays off.
     """
     if engine() == "jax":
