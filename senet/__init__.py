@@ -7,14 +7,21 @@ from typing import TYPE_CHECKING
 from senet import layers as layers
 from senet.complexity import Complexity as Complexity
 from senet.complexity import complexity as complexity
+from senet.keras_fn.se_inception import SE_BN_Inception as SE_BN_Inception
 from senet.keras_fn.se_resnet import SE_ResNet_18 as SE_ResNet_18
 from senet.keras_fn.se_resnet import SE_ResNet_34 as SE_ResNet_34
 from senet.keras_fn.se_resnet import SE_ResNet_50 as SE_ResNet_50
 from senet.keras_fn.se_resnet import SE_ResNet_101 as SE_ResNet_101
 from senet.keras_fn.se_resnet import SE_ResNet_152 as SE_ResNet_152
+from senet.keras_fn.se_resnext import SE_ResNeXt_50 as SE_ResNeXt_50
+from senet.keras_fn.se_resnext import SE_ResNeXt_101 as SE_ResNeXt_101
+from senet.keras_fn.senet import SENet_154 as SENet_154
 from senet.layers import SESpec as SESpec
+from senet.predict import predict as predict
 from senet.zoo import create_model as create_model
+from senet.zoo import from_checkpoint as from_checkpoint
 from senet.zoo import list_models as list_models
+from senet.zoo import to_checkpoint as to_checkpoint
 
 if TYPE_CHECKING:
     from pathlib import Path

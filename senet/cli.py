@@ -15,6 +15,8 @@ from typing import Annotated, Any
 
 import typer
 
+from senet.files import write_json
+
 app = typer.Typer(
     help=__doc__,
     no_args_is_help=True,
@@ -25,6 +27,7 @@ app = typer.Typer(
 benchmark_app = typer.Typer(help="Compare networks.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(benchmark_app, name="benchmark")
 
+TOLERANCE = 1e-4  # relative difference of the logits that a conversion may show, in float32
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 Overrides = Annotated[
     list[str] | None,
@@ -39,31 +42,68 @@ Data = Annotated[
 @app.command("list")
 def list_(
     pattern: Annotated[str, typer.Argument(help='Shell pattern, such as "se_*".')] = "*",
+    weights: Annotated[bool, typer.Option("--weights", help="List the published weight sets.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """List the networks with their parameters and multiply-adds."""
+    """List the networks with their parameters and multiply-adds, or the weight sets with their errors."""
     from senet.cli_tables import model_rows, print_models
+    from senet.cli_weights import print_weights, weight_rows
 
-    rows = model_rows(pattern)
-    emit(rows, as_json, lambda: print_models(rows))
+    rows = weight_rows(pattern) if weights else model_rows(pattern)
+    emit(rows, as_json, lambda: print_weights(rows) if weights else print_models(rows))
 
 
 @app.command()
 def info(
-    model: Annotated[str, typer.Argument(help="A name from `senet list`.")],
+    model: Annotated[str | None, typer.Argument(help="A name from `senet list`.")] = None,
     image_size: Annotated[int | None, typer.Option(help="Side of the image in pixels.")] = None,
     picture: Annotated[Path | None, typer.Option(help="Draw the network into this PNG.")] = None,
+    ablations: Annotated[
+        bool, typer.Option("--ablations", help="Count the paper's ablations beside its figures.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show a network stage by stage: sizes, parameters, multiply-adds."""
-    from senet.cli_tables import print_stages
+    """Show a network stage by stage: sizes, parameters, multiply-adds. Or the ablations of the paper."""
+    from senet.cli_tables import print_ablations, print_stages
     from senet.diagram import draw_network, stage_rows
 
+    if (model is None) != ablations:
+        raise typer.BadParameter(
+            "Give a model or --ablations: senet info se_resnet_50, senet info --ablations."
+        )
+    if model is None:
+        from senet.ablations import count_ablations
+
+        say("Building the ablations of SE-ResNet-50; this takes about half a minute.")
+        counted = count_ablations()
+        emit([row.to_json() for row in counted], as_json, lambda: print_ablations(counted))
+        return
     rows = stage_rows(model, image_size)
     if picture:
         draw_network(model, rows, picture)
         say(f"Picture: {picture}")
     emit([dataclasses.asdict(row) for row in rows], as_json, lambda: print_stages(model, rows))
+
+
+@app.command()
+def convert(
+    file: Annotated[Path, typer.Argument(help=".caffemodel, .safetensors, .pth; or a Keras weights file.")],
+    architecture: Annotated[str, typer.Argument(help='The source\'s own name, "timm/seresnet50".')],
+    out: Annotated[Path, typer.Argument(help="*.weights.h5 or *.keras; from Keras: .safetensors or .pth.")],
+    report: Annotated[Path | None, typer.Option(help="Write the report into this JSON file.")] = None,
+    compare: Annotated[bool, typer.Option(help="Measure against the source's runtime.")] = True,
+    as_json: AsJson = False,
+) -> None:
+    """Convert a published checkpoint, and prove it: every tensor used once, the difference measured."""
+    from senet.cli_weights import print_conversion, run_conversion
+
+    result = run_conversion(file, architecture, out, compare=compare)
+    if report:
+        write_json(report, result)
+    emit(result, as_json, lambda: print_conversion(result, out))
+    if result["difference"] and result["difference"].get("relative_difference", 0) > TOLERANCE:
+        say(f"senet: the networks differ by more than {TOLERANCE}.")
+        sys.exit(1)
 
 
 @app.command()
@@ -100,6 +140,30 @@ def evaluate(
     result = dataclasses.asdict(score(run, DataConfig(source=data) if data else None))
     text = "{model} on {data}: top-1 {top1:.2%}, top-5 {top5:.2%}, loss {loss:.4f} ({images:,} images)"
     emit(result, as_json, lambda: print(text.format(**result)))
+
+
+@app.command()
+def predict(
+    images: Annotated[list[Path], typer.Argument(help="Image files, or folders of them.")],
+    weights: Annotated[str | None, typer.Option(help="Tag: see `senet list --weights`.")] = None,
+    model: Annotated[str | None, typer.Option(help="Network, where the tag is only `imagenet`.")] = None,
+    run: Annotated[Path | None, typer.Option(help="Folder of a finished run, in place of weights.")] = None,
+    top: Annotated[int, typer.Option(help="Classes an image.")] = 5,
+    batch_size: Annotated[int, typer.Option(help="Images a step.")] = 32,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print the result as CSV on stdout.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Name what is in images. A file that cannot be read is named and stops nothing (exit code 1)."""
+    from senet.cli_predict import name_errors, open_network, records, show
+    from senet.predict import predict as classify
+
+    network, preprocess, labels = open_network(weights, model, run)
+    results = classify(
+        network, images, top, preprocess=preprocess, labels=labels, batch_size=batch_size, progress=True
+    )
+    emit(records(results), as_json, lambda: show(results, as_csv))
+    if name_errors(results):
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -14,6 +14,7 @@ import keras
 from keras import layers
 
 from senet.layers.squeeze_excite import SqueezeExcite
+from senet.models.tables import MODELS
 
 Shape = tuple[int, ...]
 TABLE = resources.files("senet") / "complexity.json"
@@ -41,7 +42,7 @@ def complexity(model: keras.Model, image_size: int | tuple[int, int] | None = No
     """Count a functional model for one image.
 
     `image_size` is the side or (H, W), needed where the model leaves them open: by default the model's own,
-    then 224, or 32 for a network whose name ends in "_cifar". Raises ValueError for a model that is not
+    then that of the network with the model's name, then 224. Raises ValueError for a model that is not
     functional, has several inputs, calls a layer twice, or holds a layer with weights that no rule counts.
     """
     if not isinstance(model, keras.Model) or not getattr(model, "inputs", None):
@@ -197,7 +198,7 @@ def resolve_image_shape(model: keras.Model, image_size: int | tuple[int, int] | 
         raise ValueError(f"`model` must take (N, H, W, C) images. Received: {model.inputs[0].shape} inputs.")
     height, width, channels = model.inputs[0].shape[1:]
     if image_size is None:
-        side = 32 if model.name.endswith("_cifar") else 224
+        side = MODELS[model.name].image_size if model.name in MODELS else 224
         return (height or side, width or side, channels)
     wanted = (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
     if any(own not in (None, side) for own, side in zip((height, width), wanted, strict=True)):

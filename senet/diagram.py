@@ -33,13 +33,13 @@ def stage_rows(model: str, image_size: int | None = None) -> list[StageRow]:
     se = {layer.name for layer in network.layers if isinstance(layer, SqueezeExcite)}
     parts: dict[str, list[LayerCost]] = {}
     for row in per_layer(network, shape):
-        part = row.name.split("_")[0]
+        part = row.name.split("_")[0].rstrip("123") if row.name.startswith("stem") else row.name.split("_")[0]
         parts.setdefault(part if part.startswith(("stem", "stage")) else "head", []).append(row)
-    words = describe(spec)
+    words = describe(spec) if isinstance(spec, ResidualSpec) else {}
     return [
         StageRow(
             name=name,
-            what=words[name],
+            what=words.get(name) or f"{rows[-1].output_shape[-1]} channels",
             output_shape=rows[-1].output_shape,
             parameters=sum(row.parameters for row in rows),
             multiply_adds=sum(row.multiply_adds for row in rows),
@@ -51,11 +51,14 @@ def stage_rows(model: str, image_size: int | None = None) -> list[StageRow]:
 
 def describe(spec: ResidualSpec) -> dict[str, str]:
     """What each part is, in words."""
-    stem = "7×7 / 2, max pool 3×3 / 2" if spec.stem == "imagenet" else "3×3"
+    stem = {"imagenet": "7×7 / 2", "deep": "three 3×3 / 2"}.get(spec.stem, "3×3")
+    pool = {"avg": ", mean pool 2×2 / 2", "stride": ""}.get(spec.stem_pool, ", max pool 3×3 / 2")
+    stem += pool if spec.stem_stride == 4 else ""
     words = {"stem": f"{stem}, {spec.stem_width} channels", "head": f"mean, {spec.classes} classes"}
     for stage in spec.stages:
         text = f"{len(stage.drop_path)} {spec.block} blocks, "
         text += f"{stage.width} → " * (stage.width != stage.channels) + f"{stage.channels} channels"
+        text += f", {stage.groups} groups" if stage.groups > 1 else ""
         if stage.se is not None:
             text += f", SE {stage.channels} → {stage.se.hidden_width(stage.channels)}"
         words[f"stage{stage.number}"] = text

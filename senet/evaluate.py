@@ -51,7 +51,7 @@ def load_run(run: str | Path) -> tuple[keras.Model, Preprocess, tuple[str, ...]]
         raise FileNotFoundError(f"The run in {run} is not finished: it has no {folder.model.name}.")
     stored = read_json(folder.preprocess)
     class_names = tuple(stored.pop("class_names"))
-    preprocess = Preprocess(**{key: tuple(value) for key, value in stored.items()})
+    preprocess = Preprocess(**stored)
     return keras.saving.load_model(folder.model, compile=False), preprocess, class_names
 
 

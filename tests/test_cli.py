@@ -9,8 +9,11 @@ import sys
 import pytest
 
 from senet import cli
+from senet.complexity import counted
 from senet.training.config import ConfigError
 from senet.training.fit import train
+from senet.weights.tensors import read_tensors
+from tests.parity import fixtures
 from tests.training.conftest import TINY, make_config
 
 
@@ -158,3 +161,92 @@ def test_the_installed_command_is_quiet_and_answers():
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert json.loads(done.stdout)[0]["trainable_parameters"] == 11_689_512
     assert done.stderr == ""
+
+
+def test_predict_names_what_it_cannot_read(monkeypatch, capsys, tmp_path):
+    from PIL import Image
+
+    train(make_config({**TINY, "epochs": 1}), tmp_path / "run", progress=False)
+    (tmp_path / "images").mkdir()
+    Image.new("L", (20, 30), 99).save(tmp_path / "images" / "a.png")
+    (tmp_path / "images" / "b.jpg").write_bytes(b"")
+    arguments = ["predict", tmp_path / "images", "--run", tmp_path / "run", "--top", 2]
+
+    assert run(monkeypatch, *arguments, "--json") == 1
+    captured = capsys.readouterr()
+    first, second = json.loads(captured.out)
+    assert [found["label"] for found in first["predictions"]] == [
+        str(found["index"]) for found in first["predictions"]
+    ]
+    assert (first["error"], second["predictions"]) == (None, [])
+    assert "b.jpg cannot be read as an image: the file is empty" in captured.err
+
+    assert run(monkeypatch, *arguments, "--csv") == 1
+    assert capsys.readouterr().out.splitlines()[0] == "file,rank,label,index,probability,error"
+    assert run(monkeypatch, "predict", tmp_path / "images" / "a.png", "--run", tmp_path / "run") == 0
+    assert capsys.readouterr().out.count("%") == 5
+    assert run(monkeypatch, "predict", tmp_path / "images") == 2
+    assert "--weights TAG" in capsys.readouterr().err
+
+
+def test_list_weights_shows_the_catalogue(monkeypatch, capsys):
+    assert run(monkeypatch, "list", "--weights", "--json") == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert len(rows) == 170
+    found = {row["tag"]: row for row in rows}
+    assert found["timm/seresnet50.ra2_in1k"]["top1_error"] == 19.74
+    assert found["caffe/SE-ResNet-50"]["status"] == "by hand"
+    assert found["pytorchcv/seresnet34"]["status"] == "never published"
+
+    assert run(monkeypatch, "list", "se_resnet_50", "--weights") == 0
+    table = capsys.readouterr().out
+    assert "timm/legacy_seresnet50.in1k *" in table
+    assert "22.35" in table
+    assert run(monkeypatch, "list", "timm/seresnet5", "--weights") == 2
+    assert "Did you mean 'timm/seresnet50" in capsys.readouterr().err
+
+
+def test_convert_there_and_back_with_a_report(monkeypatch, capsys, tmp_path):
+    original = fixtures.write_checkpoint("pytorchcv_seresnet20_cifar10", tmp_path)
+    architecture, there, back = (
+        "pytorchcv/seresnet20_cifar10",
+        tmp_path / "a.keras",
+        tmp_path / "b.safetensors",
+    )
+    report = tmp_path / "report.json"
+    assert run(monkeypatch, "convert", original, architecture, there, "--report", report, "--no-compare") == 0
+    assert "143 tensors, each used once" in capsys.readouterr().out
+    written = json.loads(report.read_text(encoding="utf-8"))
+    assert (written["model"], written["difference"]) == ("se_resnet_20_cifar", None)
+    assert run(monkeypatch, "convert", there, architecture, back, "--json") == 0
+    assert len(json.loads(capsys.readouterr().out)["rules"]) == 143
+    before, after = read_tensors(original), read_tensors(back)
+    assert all((before[name] == after[name]).all() for name in before)
+
+
+def test_convert_says_what_it_cannot_do(monkeypatch, capsys, tmp_path):
+    original = fixtures.write_checkpoint("pytorchcv_seresnet20_cifar10", tmp_path)
+    for arguments, message in (
+        ((original, "pytorchcv/resnet20_cifar10", tmp_path / "a.keras"), "not one to one"),
+        ((original, "pytorchcv/seresnet20", tmp_path / "a.keras"), "Did you mean 'pytorchcv/seresnet20"),
+        ((original, "pytorchcv/seresnet20_cifar10", tmp_path / "a.pth"), "OUT must end in"),
+        ((tmp_path / "no.pth", "pytorchcv/seresnet20_cifar10", tmp_path / "a.keras"), "no.pth"),
+    ):
+        assert run(monkeypatch, "convert", *arguments) == 2
+        assert message in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == [original.name]
+
+
+def test_info_wants_a_model_or_the_ablations(monkeypatch, capsys):
+    assert run(monkeypatch, "info") == 2
+    assert run(monkeypatch, "info", "se_resnet_50", "--ablations") == 2
+    assert "senet info --ablations" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("model", ["se_bn_inception", "senet_154", "se_shake_even_29_2x4x64d_cifar"])
+def test_info_describes_every_family(monkeypatch, capsys, model):
+    assert run(monkeypatch, "info", model, "--json") == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert rows[0]["name"] == "stem"
+    assert rows[-1]["name"] == "head"
+    assert sum(row["multiply_adds"] for row in rows) == counted()[model].multiply_adds

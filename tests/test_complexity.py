@@ -83,8 +83,9 @@ def test_rows_are_the_layers_in_order():
     ("name", "image_size", "shape"),
     [
         ("small", None, (224, 224, 3)),
-        ("small_cifar", None, (32, 32, 3)),
-        ("small_cifar", 64, (64, 64, 3)),
+        ("se_resnet_20_cifar", None, (32, 32, 3)),
+        ("se_resnet_20_cifar", 64, (64, 64, 3)),
+        ("inception_resnet_v2", None, (299, 299, 3)),
         ("small", (33, 47), (33, 47, 3)),
     ],
 )

@@ -23,12 +23,19 @@ LATE = {
     "yaml",
     "tensorboardX",
     "psutil",
+    "requests",
+    "huggingface_hub",
+    "safetensors",
     *ENGINES,
 }
 
 PUBLIC = {
     "Complexity",
+    "SENet_154",
     "SESpec",
+    "SE_BN_Inception",
+    "SE_ResNeXt_101",
+    "SE_ResNeXt_50",
     "SE_ResNet_101",
     "SE_ResNet_152",
     "SE_ResNet_18",
@@ -36,7 +43,10 @@ PUBLIC = {
     "SE_ResNet_50",
     "complexity",
     "create_model",
+    "from_checkpoint",
     "list_models",
+    "predict",
+    "to_checkpoint",
     "train",
 }
 

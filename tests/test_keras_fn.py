@@ -72,6 +72,8 @@ def test_weights_from_a_file(tmp_path):
         assert (ours == theirs).all()
 
 
-def test_imagenet_weights_are_never_random_in_silence():
-    with pytest.raises(ValueError, match="no published weight sets"):
-        senet.SE_ResNet_50(weights="imagenet", **SMALL)
+def test_imagenet_weights_are_never_random_in_silence(monkeypatch, tmp_path):
+    monkeypatch.setenv("SENET_CACHE", str(tmp_path))
+    monkeypatch.setenv("SENET_OFFLINE", "1")
+    with pytest.raises(OSError, match=r"timm/legacy_seresnet50\.in1k"):
+        senet.SE_ResNet_50(weights="imagenet")

@@ -3,7 +3,6 @@
 import contextlib
 import errno
 import gzip
-import hashlib
 import logging
 import lzma
 import sys
@@ -13,6 +12,7 @@ from functools import partial
 from pathlib import Path, PureWindowsPath
 
 from senet.data.cache import make_once
+from senet.files import digest
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ def unpack(archive: Path, cache: Path) -> Path:
             "Unpacking needs Python 3.10.12, 3.11.4 or newer, which can refuse unsafe archives. "
             f"Received: {sys.version.split()[0]}. Unpack {archive} yourself and give the folder."
         )
-    target = cache / "unpacked" / _sha256(archive)[:32]
+    target = cache / "unpacked" / digest(archive)[:32]
     try:
         make_once(target, partial(_extract, archive))
     except tarfile.FilterError as error:
@@ -99,11 +99,3 @@ def _disk_full(archive: Path, cache: Path, cause: OSError) -> OSError:
         f"No room to unpack {archive}: it needs about {needed / 1e6:.1f} MB in {cache} ({cause.strerror}). "
         "Nothing was left there. Free some space, or set `cache` (or SENET_CACHE) to a larger disk",
     )
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()

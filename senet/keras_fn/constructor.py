@@ -12,7 +12,8 @@ DOC = """{title} in the manner of keras.applications.
 
     Args:
         include_top: end in the classifier; otherwise in the last feature map, or what `pooling` makes of it.
-        weights: None (He initialisation), or the path of a Keras weights file.
+        weights: None (He initialisation), a tag of `senet list --weights`, "imagenet" (the network's default
+            tag), or the path of a Keras weights file.
         input_tensor: a Keras tensor (N, H, W, C) to build upon.
         input_shape: (H, W, C), channels last; default (None, None, 3), any size from {smallest} pixels.
         pooling: without the top: None (4-D), "avg" or "max" (2-D).

@@ -2,34 +2,55 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
-from keras import layers
-
-from senet.layers.conv import conv_bn, max_pool
-from senet.models.blocks import BRANCHES, residual_block
+from senet.layers.conv import conv_bn, convolution, max_pool, mean_pool, norm_act
+from senet.models.blocks import BRANCHES, preactivation_block, residual_block
 from senet.models.spec import ResidualSpec, Stage
 
 
 def build_trunk(x, spec: ResidualSpec) -> dict[int, object]:
     """The feature maps after each stage, keyed by their stride in input pixels, finest first."""
-    conv = partial(conv_bn, act=spec.act, epsilon=spec.bn_epsilon, decay=spec.bn_momentum)
-    block = partial(residual_block, branch=BRANCHES[spec.block], conv=conv)
-    x, stride, features = build_stem(x, spec, conv), spec.stem_stride, {}
+    norm: dict[str, Any] = {"epsilon": spec.bn_epsilon, "decay": spec.bn_momentum}
+    wrapper = preactivation_block if spec.preactivation else residual_block
+    block = partial(wrapper, branch=BRANCHES[spec.block], norm=norm)
+    x, stride, features = build_stem(x, spec, norm), spec.stem_stride, {}
     for stage in spec.stages:
         x = build_stage(x, stage, block)
         stride *= stage.stride
         features[stride] = x
+    if spec.preactivation and spec.last_norm:
+        features[stride] = norm_act(x, act=spec.act, **norm, name="last")
+    if spec.head_width:
+        features[stride] = conv_bn(features[stride], spec.head_width, 1, act=spec.act, **norm, name="head")
     return features
 
 
-def build_stem(x, spec: ResidualSpec, conv: Callable):
+def build_stem(x, spec: ResidualSpec, norm: dict[str, Any]):
     """(N, H, W, ·) to the size of the first stage, `spec.stem_width` channels."""
+    conv: Callable = partial(conv_bn, act=spec.act, **norm)
+    if spec.stem == "conv":
+        return convolution(x, spec.stem_width, 3, name="stem")
     if spec.stem == "cifar":
         return conv(x, spec.stem_width, 3, name="stem")
-    x = conv(x, spec.stem_width, 7, stride=2, name="stem")
+    if spec.stem == "deep":
+        first, second = spec.stem_hidden
+        x = conv(x, first, 3, stride=2, name="stem1")
+        x = conv(x, second, 3, name="stem2")
+        x = conv(x, spec.stem_width, 3, stride=2 if spec.stem_pool == "stride" else 1, name="stem3")
+    else:
+        x = conv(x, spec.stem_width, 7, stride=2, name="stem")
+    return pool_stem(x, spec)
+
+
+def pool_stem(x, spec: ResidualSpec):
+    """The pool of a stem by the rule of the spec."""
+    if spec.stem_pool == "stride":
+        return x
+    if spec.stem_pool == "avg":
+        return mean_pool(x, far_edge=False, name="stem_pool")
     return max_pool(x, spec.stem_pool, name="stem_pool")
 
 
@@ -39,15 +60,3 @@ def build_stage(x, stage: Stage, block: Callable):
         stride = stage.stride if index == 0 else 1
         x = block(x, stage, stride=stride, drop_path=drop_path, name=f"stage{stage.number}_block{index + 1}")
     return x
-
-
-def build_head(x, *, classes: int, dropout: float, activation: str | None):
-    """Global mean, dropout, classifier: (N, H, W, C) to (N, classes)."""
-    x = layers.GlobalAveragePooling2D(name="pool")(x)
-    if dropout:
-        # With a seed of its own the layer holds its random state, where checkpoints find it: without one,
-        # Keras draws from PyTorch's global generator. The seed follows keras.utils.set_random_seed.
-        x = layers.Dropout(dropout, seed=random.randrange(2**31), name="dropout")(x)
-    x = layers.Dense(classes, name="classifier")(x)
-    # float32 whatever the policy: a half-precision softmax loses the small probabilities.
-    return layers.Activation(activation or "linear", dtype="float32", name="predictions")(x)

@@ -226,7 +226,7 @@ unpack(Path({str(archive)!r}), Path({str(cache)!r}))
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not CIFAR.exists(), reason=f"{CIFAR.name} is not in ../shared/data")
+@pytest.mark.skipif(not CIFAR.exists(), reason=f"{CIFAR.name} does not lie beside the checkout")
 def test_cifar10_as_class_folders_in_an_archive():
     data = load(CIFAR, validation=5000)
     assert (data.name, data.classes, data.image_shape) == ("cifar10", 10, (32, 32, 3))

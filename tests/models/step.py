@@ -14,7 +14,9 @@ def train_one_step(model, images, targets, loss, optimizer=None):
 
     Plain SGD by default, so that a variable moves exactly where its gradient is not zero.
     """
-    model.compile(optimizer or keras.optimizers.SGD(0.1), loss)
+    # For a single step TensorFlow takes longer to trace the graph than to run it.
+    eager = keras.backend.backend() == "tensorflow"
+    model.compile(optimizer or keras.optimizers.SGD(0.1), loss, run_eagerly=eager)
     before = {variable.path: to_numpy(variable) for variable in model.trainable_variables}
     value = float(model.train_on_batch(images, targets))
     moves = {

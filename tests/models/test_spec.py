@@ -6,7 +6,8 @@ import pytest
 
 from senet.layers import SESpec
 from senet.models.spec import ResidualSpec
-from senet.zoo import MODELS, get_spec, list_models, merge, plain_twin
+from senet.models.tables import MODELS, get_spec, merge, plain_twin
+from senet.zoo import list_models
 
 SPEC = ResidualSpec(block="bottleneck", blocks=(2, 3, 1), widths=(8, 16, 32), se=SESpec(stages=(2,)))
 
@@ -42,8 +43,13 @@ def test_a_spec_does_not_change_in_place():
     ("change", "message"),
     [
         ({"block": "wide"}, r"`block` must be one of 'basic', 'bottleneck'.*'wide'"),
-        ({"stem": "deep"}, r"`stem` must be one of 'imagenet', 'cifar'.*'deep'"),
-        ({"stem_pool": "same"}, r"`stem_pool` must be one of 'ceil', 'pad'.*'same'"),
+        ({"stem": "deeper"}, r"`stem` must be one of 'imagenet', 'deep', 'cifar', 'conv'.*'deeper'"),
+        ({"stem_pool": "same"}, r"`stem_pool` must be one of 'ceil', 'pad', 'avg', 'stride'.*'same'"),
+        ({"shortcut": "2x2"}, r"`shortcut` must be one of '1x1', '3x3', 'avg', 'shifted'.*'2x2'"),
+        ({"mix": "shake"}, r"`mix` must be one of 'shake_shake', 'shake_even'.*'shake'"),
+        ({"groups": 3}, r"`groups` must divide every width\. Received: groups=3"),
+        ({"block": "basic", "groups": 2}, r"only block='bottleneck' has `groups`"),
+        ({"mix": "shake_even", "preactivation": True}, r"`mix` and `preactivation` do not go together"),
         ({"stride_on": "7x7"}, r"`stride_on` must be one of '1x1', '3x3'.*'7x7'"),
         ({"se": True}, r"`se` must be None or an SESpec\. Received: se=True"),
         (
@@ -71,9 +77,27 @@ def test_se_may_be_a_mapping():
     assert SPEC.change(se={"ratio": 8, "stages": [1]}).se == SESpec(ratio=8, stages=(1,))
 
 
-def test_every_se_network_has_its_plain_twin():
-    for name in list_models("se_*"):
-        assert get_spec(plain_twin(name)) == get_spec(name).change(se=None)
+def test_every_se_network_of_the_paper_has_its_plain_twin():
+    twins = {name: plain_twin(name) for name in [*list_models("se_*"), "senet_154"]}
+    with_twin = [name for name, twin in twins.items() if twin in MODELS]
+    for name in with_twin:
+        assert get_spec(twins[name]) == get_spec(name).change(se=None)
+    assert {
+        "se_resnet_50",
+        "se_resnext_101_32x4d",
+        "senet_154",
+        "se_bn_inception",
+        "se_inception_resnet_v2",
+        "se_vgg_16",
+        "se_mobilenet",
+        "se_shufflenet_g3",
+        "se_preact_resnet_110_cifar",
+        "se_preact_resnet_164_cifar",
+        "se_wide_resnet_16_8_cifar",
+        "se_shake_shake_26_2x96d_cifar",
+        "se_shake_even_29_2x4x64d_cifar",
+    } < set(with_twin)
+    assert plain_twin("senet_154") == "resnext_152_64x4d"
     assert plain_twin("resnet_50") == "resnet_50"
 
 

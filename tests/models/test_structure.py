@@ -239,10 +239,21 @@ def test_shortcuts_are_projected_only_where_the_shape_changes(networks):
     assert projected[BASIC] == behind_stride[:2]
 
 
-ROWS = [*senet.list_models("*_18"), *senet.list_models("*_50*"), *senet.list_models("*_164_cifar"), BASIC]
+ROWS = [
+    *senet.list_models("*_18"),
+    *senet.list_models("*_50*"),
+    *senet.list_models("*_26*"),
+    *senet.list_models("*_164_cifar"),
+    "se_resnet_33ts",
+    "senet_154",
+    "se_shake_even_29_2x4x64d_cifar",
+    BASIC,
+]
 NAMES = re.compile(
-    r"image|stem_(pad|conv|bn|act)|stem_pool(_pad)?|pool|dropout|classifier|predictions"
-    r"|stage\d_block\d+_((reduce|spatial|spatial1|spatial2|expand|shortcut)_(pad|conv|bn|act)|se|drop_path|add|act)"
+    r"image|stem[123]?_(pad|conv|bn|act)|stem_pool(_pad)?|(last|head)_(conv|bn|act)"
+    r"|pool|dropout|classifier|predictions"
+    r"|stage\d_block\d+_((branch[12]_)?(reduce|spatial[12]?|expand|shortcut[12]?|preact)_(pad|conv|bn|act|pool|crop|concat)"
+    r"|se|se_act|mix|drop_path|add|act)"
 )
 
 

@@ -1,0 +1,1 @@
+"""How each source names the tensors that fill a layer of this package."""
