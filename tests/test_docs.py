@@ -19,7 +19,13 @@ def load(path):
 
 
 @pytest.mark.parametrize(
-    ("script", "page"), [("make_complexity.py", "docs/complexity.md"), ("make_readme.py", "README.md")]
+    ("script", "page"),
+    [
+        ("make_complexity.py", "docs/complexity.md"),
+        ("make_models.py", "docs/models.md"),
+        ("make_parity.py", "docs/parity.md"),
+        ("make_readme.py", "README.md"),
+    ],
 )
 def test_a_written_page_is_up_to_date(repo, script, page):
     assert load(repo / "docs" / script).page() == (repo / page).read_text(encoding="utf-8"), (

@@ -51,7 +51,6 @@ MODELS = {
         stem="deep",
         stem_hidden=(24, 32),
         stem_pool="stride",
-        shortcut="avg",
         act="silu",
         se=SESpec(divisor=8, position="3x3"),
         head_width=1280,

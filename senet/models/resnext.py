@@ -34,7 +34,6 @@ MODELS = {
         stem="deep",
         stem_hidden=(24, 32),
         stem_pool="pad",
-        shortcut="avg",
         act="silu",
         se=SESpec(divisor=8, position="3x3"),
         image_size=256,

@@ -31,6 +31,23 @@ np.savez(f"{folder}/{sys.argv[2]}.npz", **answers)
 """
 
 
+def as_after_training(network, side, rng):
+    """Scales and statistics of BatchNorm that are not 0 and 1, and fit the layers before.
+
+    Statistics that do not fit let activations grow from layer to layer, until rounding alone decides what the
+    gates answer.
+    """
+    norms = [layer for layer in network.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    momentums = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.gamma.assign(rng.uniform(0.5, 1.5, norm.gamma.shape))
+        norm.beta.assign(rng.normal(0, 0.2, norm.beta.shape))
+        norm.momentum = 0.0  # the statistics of the next batch, and of no other
+    network(rng.normal(size=(4, *side, 3)).astype(np.float32), training=True)
+    for norm, momentum in zip(norms, momentums, strict=True):
+        norm.momentum = momentum
+
+
 @pytest.fixture(scope="module")
 def ours(tmp_path_factory):
     """A folder with a weight file and an image for each network, and our logits."""
@@ -40,12 +57,9 @@ def ours(tmp_path_factory):
         keras.utils.set_random_seed(index)
         network = tables.build(name, classifier_activation=None)
         rng = np.random.default_rng(index)
-        for layer in network.layers:
-            if isinstance(layer, keras.layers.BatchNormalization):  # as after training: not 0 and 1
-                for variable in layer.weights:
-                    variable.assign(rng.uniform(0.5, 1.5, variable.shape))
-        network.save_weights(folder / f"{name}.weights.h5")
         images[name] = rng.normal(size=(1, *tables.side(name), 3)).astype(np.float32)
+        as_after_training(network, tables.side(name), rng)
+        network.save_weights(folder / f"{name}.weights.h5")
         answers[name] = to_numpy(network(images[name]))
     np.savez(folder / "images.npz", **images)
     return folder, answers

@@ -6,7 +6,7 @@ from senet.weights.names.parts import batch_norm, conv, dense, split
 
 NUMBER = {"reduce": 1, "spatial": 2, "expand": 3, "spatial1": 1, "spatial2": 2}
 DEEP = {"stem1": ("conv1.0", "conv1.1"), "stem2": ("conv1.3", "conv1.4"), "stem3": ("conv1.6", "bn1")}
-BYOB = {"reduce": "conv1_1x1", "spatial": "conv2_kxk", "expand": "conv3_1x1", "shortcut": "shortcut.conv"}
+BYOB = {"reduce": "conv1_1x1", "spatial": "conv2_kxk", "expand": "conv3_1x1", "shortcut": "shortcut"}
 
 
 def resnet(layer: str, *, se: str = "se", pooled: bool = False) -> list[str]:
