@@ -61,13 +61,20 @@ def conv_bn(
     return norm_act(x, act=act, epsilon=epsilon, decay=decay, name=name)
 
 
-def max_pool(x, rule: str, *, name: str):
-    """Max pool 3×3, stride 2, of a non-negative input (after a ReLU), by one of two rules.
+def max_pool(x, rule: str, *, signed: bool = False, name: str):
+    """Max pool 3×3, stride 2, by one of two rules; `signed`: the input may be negative (it is no ReLU's).
 
     "ceil" is Caffe's: windows start at the first pixel and the last one may hang over the far edge, ⌊H/2⌋
     rows. "pad" is PyTorch's padding of one: windows centred on even pixels, ⌈H/2⌉ rows.
     """
     check_choice("max_pool", "rule", rule, POOLS)
+    if signed:
+        # Keras pads with minus infinity for "same" alone, and with stride 2 places windows by H. So: every
+        # window, then those of one parity. "ceil" has them centred on odd pixels.
+        x = layers.MaxPooling2D(3, 1, "same", name=f"{name}_windows")(x)
+        if rule == "ceil":
+            x = layers.Cropping2D(((1, 0), (1, 0)), name=f"{name}_odd")(x)
+        return layers.MaxPooling2D(1, 2, "valid", name=name)(x)
     # Zeros stand for minus infinity: nothing here is negative. One row and column on the far side gives
     # Caffe's ceil mode on every size; Keras' "same" equals it on even sizes only.
     border = ((0, 1), (0, 1)) if rule == "ceil" else 1

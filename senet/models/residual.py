@@ -51,7 +51,7 @@ def pool_stem(x, spec: ResidualSpec):
         return x
     if spec.stem_pool == "avg":
         return mean_pool(x, far_edge=False, name="stem_pool")
-    return max_pool(x, spec.stem_pool, name="stem_pool")
+    return max_pool(x, spec.stem_pool, signed=spec.act != "relu", name="stem_pool")
 
 
 def build_stage(x, stage: Stage, block: Callable):

@@ -68,10 +68,12 @@ def test_batch_norm_keeps_the_given_share_of_its_statistics():
         ("pad", reference.pool_pad, lambda side: -(-side // 2)),
     ],
 )
-def test_max_pool_follows_its_rule(rule, expected, rows, size):
-    x = np.abs(images(2, *size, 3))  # after a ReLU
+@pytest.mark.parametrize("signed", [False, True])
+def test_max_pool_follows_its_rule(signed, rule, expected, rows, size):
+    # After a ReLU; or all negative, where zeros at the border would win.
+    x = -np.abs(images(2, *size, 3)) if signed else np.abs(images(2, *size, 3))
     inputs = keras.Input((None, None, 3))
-    y = to_numpy(keras.Model(inputs, max_pool(inputs, rule, name="pool"))(x))
+    y = to_numpy(keras.Model(inputs, max_pool(inputs, rule, signed=signed, name="pool"))(x))
     assert y.shape[1:3] == (rows(size[0]), rows(size[1]))
     np.testing.assert_array_equal(y, expected(x).astype("float32"))
 

@@ -250,7 +250,7 @@ ROWS = [
     BASIC,
 ]
 NAMES = re.compile(
-    r"image|stem[123]?_(pad|conv|bn|act)|stem_pool(_pad)?|(last|head)_(conv|bn|act)"
+    r"image|stem[123]?_(pad|conv|bn|act)|stem_pool(_pad|_windows|_odd)?|(last|head)_(conv|bn|act)"
     r"|pool|dropout|classifier|predictions"
     r"|stage\d_block\d+_((branch[12]_)?(reduce|spatial[12]?|expand|shortcut[12]?|preact)_(pad|conv|bn|act|pool|crop|concat)"
     r"|se|se_act|mix|drop_path|add|act)"
