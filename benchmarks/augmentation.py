@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from senet.data import Augment, Batches, Preprocess, Split
+from senet.data import AugmentConfig, Plan, Preprocess, Split
+from senet.data.batches import MemoryBatches
 from senet.files import write_json
 from senet.training import environment
 
@@ -24,8 +25,8 @@ ROOT = Path(__file__).parents[1]
 
 
 def by_batches(split: Split, preprocess: Preprocess, steps: int) -> Iterator[np.ndarray]:
-    fill = tuple(round(value) for value in preprocess.mean)
-    batches = Batches(split, preprocess, batch=BATCH, augment=Augment(PAD, True, fill))
+    config = AugmentConfig(crop="pad", padding=PAD, flip=True)
+    batches = MemoryBatches(split, preprocess, Plan(len(split), BATCH), config, classes=10)
     for _, (images, _) in zip(range(steps), batches.stream(), strict=False):
         yield images
 
@@ -62,7 +63,7 @@ def by_numpy(split: Split, preprocess: Preprocess, steps: int) -> Iterator[np.nd
 
 # Steps a round: about as long for each.
 CONTESTANTS: dict[str, tuple[Callable[..., Iterator[np.ndarray]], int]] = {
-    "senet.data.Batches": (by_batches, 200),
+    "senet.data.batches": (by_batches, 200),
     "a loop with Pillow": (by_pillow, 10),
     "a loop with NumPy": (by_numpy, 10),
 }

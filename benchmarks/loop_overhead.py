@@ -19,11 +19,12 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from senet.data import Batches, Dataset, Preprocess, Split
+from senet.data import MemoryDataset, Preprocess, Split, TrainingBatches
+from senet.data.splits import Read
 from senet.files import write_json
 from senet.training import environment
 from senet.training.config import TrainConfig, make_config
-from senet.training.fit import build, fit, training_batches
+from senet.training.fit import build, fit
 from senet.training.run_folder import RunFolder
 
 
@@ -66,7 +67,9 @@ def bare_loop(model: keras.Model, x: np.ndarray, y: np.ndarray) -> Callable[[int
     return run
 
 
-def our_loop(config: TrainConfig, data: Dataset, model: keras.Model, batches: Batches) -> Callable[[], None]:
+def our_loop(
+    config: TrainConfig, data: MemoryDataset, model: keras.Model, batches: TrainingBatches
+) -> Callable[[], None]:
     """A function that runs one epoch as `senet.train` does, in a fresh folder."""
 
     def run() -> None:
@@ -87,10 +90,18 @@ def measure(model_name: str, batch: int, steps: int, rounds: int) -> dict[str, o
     preprocess = Preprocess.of(split.images)
     names = tuple("0123456789")
     empty = split.take(np.arange(0))
-    data = Dataset("noise", split, empty, names, preprocess, read_test=lambda: (split, []))
-    batches = training_batches(config, data)
+    data = MemoryDataset(
+        name="noise",
+        class_names=names,
+        preprocess=preprocess,
+        train_split=split,
+        validation_split=empty,
+        config=config.data.resolved(),
+        read_test=lambda: Read(split),
+    )
+    batches = data.training(batch, seed=0)
     model = build(config, data, steps=batches.steps)
-    x, y = next(batches.epoch(0))
+    x, y = next(batches.stream())
     ours, bare = our_loop(config, data, model, batches), bare_loop(model, x, y)
     ours()
     bare(3)

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
+
+# Before TensorFlow is imported: it turns oneDNN on by itself for some processors only, and without it has no
+# native gradients of grouped convolutions on a CPU (senet.layers.grouped_conv).
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 from senet import layers as layers
 from senet.complexity import Complexity as Complexity
@@ -32,9 +37,15 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 
-def train(config: TrainConfig, run_dir: str | Path | None = None, *, progress: bool = True) -> RunResult:
+def train(
+    config: TrainConfig,
+    run_dir: str | Path | None = None,
+    *,
+    devices: str | int = "one",
+    progress: bool = True,
+) -> RunResult:
     """Train, evaluate once on the test data, leave all in `run_dir`; see `senet.training.fit.train`."""
     # Here, so that building a network does not import what training needs.
     from senet.training.fit import train as run
 
-    return run(config, run_dir, progress=progress)
+    return run(config, run_dir, devices=devices, progress=progress)

@@ -26,6 +26,10 @@ app = typer.Typer(
 )
 benchmark_app = typer.Typer(help="Compare networks.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(benchmark_app, name="benchmark")
+data_app = typer.Typer(help="Pack, check and look at data.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(data_app, name="data")
+runs_app = typer.Typer(help="List, compare and draw runs.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(runs_app, name="runs")
 
 TOLERANCE = 1e-4  # relative difference of the logits that a conversion may show, in float32
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
@@ -37,6 +41,8 @@ Data = Annotated[
     str | None,
     typer.Option("--data", help="digits, cifar10, cifar100, or a path (folder or tar).", metavar="SOURCE"),
 ]
+RunArgument = Annotated[Path, typer.Argument(help="Folder of a run.")]
+RunArguments = Annotated[list[Path], typer.Argument(help="Folders of runs.")]
 
 
 @app.command("list")
@@ -114,32 +120,50 @@ def train(
     epochs: Annotated[int | None, typer.Option(help="Epochs, in place of the recipe's.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed, in place of the recipe's.")] = None,
     run_dir: Annotated[Path | None, typer.Option(help="Folder of the run. Default: runs/MODEL-SEED.")] = None,
+    devices: Annotated[str, typer.Option(help="one, all, or a number.")] = "one",
+    coordinator: Annotated[str | None, typer.Option(help="HOST:PORT of process 0, with several.")] = None,
+    process_id: Annotated[int | None, typer.Option(help="This process, from 0.")] = None,
+    process_count: Annotated[int | None, typer.Option(help="All processes.")] = None,
     overrides: Overrides = None,
     as_json: AsJson = False,
 ) -> None:
-    """Train a network; the same command on the same folder resumes."""
+    """Train a network; the same command on the same folder resumes.
+
+    On several machines (JAX) start it on each, under srun or mpirun, or with --coordinator, --process-id and
+    --process-count.
+    """
     from senet.training.config import load_config
+    from senet.training.distribute import join
     from senet.training.fit import train as run
 
+    join(coordinator, process_id, process_count)
     config = load_config(recipe, data_override(overrides, data), model=model, epochs=epochs, seed=seed)
-    result = dataclasses.asdict(run(config, run_dir))
+    result = dataclasses.asdict(run(config, run_dir, devices=int(devices) if devices.isdigit() else devices))
     accuracy, folder = result["test_accuracy"], result["run_dir"]
     emit(result, as_json, lambda: say(f"Test accuracy {accuracy:.2%}. Curves, model and metrics: {folder}"))
 
 
 @app.command()
 def evaluate(
-    run: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
+    targets: Annotated[list[str], typer.Argument(help="Folders of finished runs, tags, or networks.")],
     data: Data = None,
+    weights: Annotated[str | None, typer.Option(help="Weights of a network: a tag, or imagenet.")] = None,
+    csv: Annotated[Path | None, typer.Option(help="Add a row for each target to this CSV.")] = None,
+    ten_crop: Annotated[bool, typer.Option("--ten-crop", help="Average ten crops of each image.")] = False,
+    confusion: Annotated[Path | None, typer.Option(help="Draw what is taken for what into this PNG.")] = None,
+    per_class: Annotated[Path | None, typer.Option(help="Write a row for each class into this CSV.")] = None,
+    batch_size: Annotated[int, typer.Option(help="Images a step.")] = 64,
     as_json: AsJson = False,
 ) -> None:
-    """Score the network of a run on test images."""
-    from senet.data.config import DataConfig
-    from senet.evaluate import evaluate as score
+    """Score runs or published weights on test images; published ones with their own preprocessing."""
+    from senet.cli_evaluate import check_files, print_records, record, run_evaluation, write_files
 
-    result = dataclasses.asdict(score(run, DataConfig(source=data) if data else None))
-    text = "{model} on {data}: top-1 {top1:.2%}, top-5 {top5:.2%}, loss {loss:.4f} ({images:,} images)"
-    emit(result, as_json, lambda: print(text.format(**result)))
+    check_files(targets, confusion, per_class)
+    records = []
+    for outcome in run_evaluation(targets, weights, data, batch=batch_size, ten_crop=ten_crop):
+        write_files(outcome, csv, confusion, per_class)
+        records.append(record(outcome))
+    emit(records if len(records) > 1 else records[0], as_json, lambda: print_records(records))
 
 
 @app.command()
@@ -180,6 +204,22 @@ def demo(
     say("Open: " + ", ".join(map(str, files)))
 
 
+@app.command()
+def doctor(
+    target: Annotated[str | None, typer.Argument(help="A recipe or a network; neither: the machine.")] = None,
+    data: Data = None,
+    overrides: Overrides = None,
+    as_json: AsJson = False,
+) -> None:
+    """Find the usual mistakes in a recipe with its data and network (exit code 1), or in an installation."""
+    from senet.cli_doctor import any_wrong, diagnose, print_findings
+
+    findings = diagnose(target, data_override(overrides, data))
+    emit([dataclasses.asdict(finding) for finding in findings], as_json, lambda: print_findings(findings))
+    if any_wrong(findings):
+        raise typer.Exit(1)
+
+
 @benchmark_app.callback()
 def benchmark() -> None:
     """Compare networks."""
@@ -214,6 +254,96 @@ def benchmark_cifar10(
     say("Report: " + ", ".join(map(str, files)))
 
 
+@data_app.command("pack")
+def data_pack(
+    source: Annotated[str, typer.Argument(help="Class folders, an archive of them, or tfds:NAME.")],
+    out: Annotated[Path, typer.Argument(help="New folder for the shards.")],
+    size: Annotated[float, typer.Option(help="Most megabytes of images in a shard.")] = 256,
+    shuffle: Annotated[bool, typer.Option(help="Mix the classes, in an order drawn from the seed.")] = True,
+    seed: Annotated[int, typer.Option(help="Seed of that order.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Write tar shards, which are read as fast as folders and copied far faster."""
+    from senet.cli_data import run_pack
+
+    result = dataclasses.asdict(run_pack(source, out, size, shuffle, seed))
+    text = "{train_images:,} training and {test_images:,} test images"
+    emit(result, as_json, lambda: say(f"{text.format(**result)}: senet train RECIPE --data {out}"))
+
+
+@data_app.command("check")
+def data_check(
+    source: Annotated[str, typer.Argument(help="Class folders, shards, an archive, or tfds:NAME.")],
+    as_json: AsJson = False,
+) -> None:
+    """Count images, and find unreadable, doubled and missing ones (exit code 1)."""
+    from senet.cli_data import print_report, run_check
+
+    report = run_check(source)
+    emit(dataclasses.asdict(report), as_json, lambda: print_report(report))
+    if report.wrong:
+        raise typer.Exit(1)
+
+
+@data_app.command("preview")
+def data_preview(
+    recipe: Annotated[str, typer.Option(help="A recipe's name, or the path of a .yaml file.")],
+    out: Annotated[Path, typer.Option(help="PNG to draw.")],
+    source: Annotated[str | None, typer.Argument(help="In place of the recipe's data.")] = None,
+    overrides: Overrides = None,
+) -> None:
+    """Draw the first training images of a recipe as the network will see them."""
+    from senet.cli_data import run_preview
+
+    run_preview(source, recipe, out, overrides)
+    say(f"Picture: {out}")
+
+
+@runs_app.command("list")
+def runs_list(
+    folders: Annotated[list[Path] | None, typer.Argument(help="Where to look. Default: runs")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the runs at and below folders, also those that are not finished."""
+    from senet.cli_runs import print_list
+    from senet.runs import find_runs
+
+    runs, problems = find_runs(folders or [Path("runs")])
+    emit([run.to_json() for run in runs], as_json, lambda: print_list(runs))
+    for problem in problems:
+        say(f"senet: not read: {problem}")
+
+
+@runs_app.command("show")
+def runs_show(run: RunArgument, as_json: AsJson = False) -> None:
+    """Sum up one run: network, data, best and last epoch, results, files."""
+    from senet.cli_runs import print_run
+    from senet.runs import read_run
+
+    found = read_run(run)
+    emit(found.to_json(), as_json, lambda: print_run(found))
+
+
+@runs_app.command("compare")
+def runs_compare(runs: RunArguments, as_json: AsJson = False) -> None:
+    """Show in what runs differ, and their metrics and results side by side."""
+    from senet.cli_runs import comparison, print_comparison
+    from senet.runs import read_run
+
+    found = [read_run(run) for run in runs]
+    emit(comparison(found), as_json, lambda: print_comparison(found))
+
+
+@runs_app.command("plot")
+def runs_plot(runs: RunArguments, out: Annotated[Path, typer.Option(help="PNG to draw.")]) -> None:
+    """Draw the curves of runs; those that differ only in their seed are one line with a band."""
+    from senet.runs import plot, read_run
+
+    for run in plot([read_run(run) for run in runs], out):
+        say(f"senet: left out, no epoch is done: {run.folder}")
+    say(f"Picture: {out}")
+
+
 def data_override(overrides: list[str] | None, data: str | None) -> list[str]:
     """The overrides, with `--data SOURCE` as one of them."""
     return [*(overrides or []), *([f"data.source={json.dumps(data)}"] if data else [])]
@@ -244,7 +374,7 @@ def main() -> None:
         say(f"senet: {own or error}")
         sys.exit(2 if isinstance(error, USAGE_ERRORS) else 1)
     except KeyboardInterrupt:
-        say("senet: interrupted. The same command goes on after the last finished epoch.")
+        say("senet: interrupted. The same command goes on where it was.")
         sys.exit(130)
 
 

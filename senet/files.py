@@ -8,17 +8,18 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 
 @contextlib.contextmanager
-def written_aside(path: str | Path) -> Iterator[Path]:
+def written_aside(path: str | Path, named: Callable[[Path], str] | None = None) -> Iterator[Path]:
     """A temporary path beside `path` to write to; at the end it is synced and renamed to `path`.
 
     A process that is killed, or a disk that fills, leaves the old file (or none) and never half of a new
-    one. The suffix is kept, since writers choose a format by it. OSError says which file could not be
+    one. The suffix is kept, since writers choose a format by it. `named` gives the file's name once it is
+    written, in place of that of `path`. OSError says which file could not be
     written, and that the disk is full where it is.
     """
     path = Path(path)
@@ -34,7 +35,7 @@ def written_aside(path: str | Path) -> Iterator[Path]:
         with aside.open("rb+") as file:
             os.fsync(file.fileno())
         aside.chmod(0o644)  # mkstemp gives 0600; results are for others to read
-        aside.replace(path)
+        aside.replace(path.with_name(named(aside)) if named else path)
     except OSError as error:
         raise explain(error, path) from error
     finally:

@@ -10,11 +10,13 @@ import numpy as np
 
 from senet.bench.cifar import Grid, run_grid, run_in_process
 from senet.bench.report import write_report
-from senet.data.pipeline import load_data
+from senet.data.memory import load_memory
+from senet.data.pipeline import find_source
 from senet.data.preprocess import Preprocess
 from senet.data.splits import Split
-from senet.evaluate import load_run, predict_logits, softmax
+from senet.evaluate import load_run, predict_logits
 from senet.layers.squeeze_excite import SqueezeExcite
+from senet.scores import softmax
 from senet.training.config import load_config
 from senet.training.curves import COLOURS, new_figure, save_figure
 from senet.training.run_folder import RunFolder
@@ -31,7 +33,8 @@ def run_demo(out: Path, epochs: int | None = None) -> list[Path]:
     files = write_report(out, TITLE)
     run = out / "runs" / f"{MODELS[-1]}-seed0"
     model, preprocess, names = load_run(run)
-    test = load_data(RunFolder(run).read_config().data).test()
+    data = RunFolder(run).read_config().data
+    test = load_memory(find_source(data), data).test_split
     pictures = [out / "predictions.png", out / "gates.png"]
     draw_predictions(model, preprocess, names, test, pictures[0])
     draw_gates(model, preprocess, names, test, pictures[1])

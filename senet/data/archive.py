@@ -67,7 +67,7 @@ def _extract(archive: Path, folder: Path) -> None:
     with tar:
         folder.mkdir()
         tar.extractall(folder, filter=_inside)
-        _check_end(tar)
+        check_end(tar)
         if not any(member.isfile() for member in tar.getmembers()):
             raise ValueError(
                 f"An archive must hold class folders or CIFAR batches. Received: {archive}, empty."
@@ -81,12 +81,15 @@ def _inside(member: tarfile.TarInfo, folder: str) -> tarfile.TarInfo | None:
     return tarfile.data_filter(member, folder)
 
 
-def _check_end(tar: tarfile.TarFile) -> None:
+def check_end(tar: tarfile.TarFile) -> None:
+    """ReadError unless a tar file that was read to its end has the mark of one."""
     # tarfile takes a file cut between two entries for a whole one; only the closing zeros tell them apart.
     if tar.fileobj is not None:
         tar.fileobj.seek(tar.offset)
         if len(tar.fileobj.read(tarfile.BLOCKSIZE)) < tarfile.BLOCKSIZE:
             raise tarfile.ReadError("it ends without the mark that closes a tar archive")
+        while tar.fileobj.read(1 << 20):  # the checksum of a compressed stream is at its very end
+            pass
 
 
 def _disk_full(archive: Path, cache: Path, cause: OSError) -> OSError:

@@ -1,80 +1,102 @@
-"""The one iterator that turns a split into batches."""
+"""Batches of images that lie in memory."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
 from senet.data.augment import Augment
+from senet.data.config import AugmentConfig
+from senet.data.crop import random_window, resize_box
+from senet.data.dataset import Batch, WeightedBatch
+from senet.data.mixing import Mix, check_even
+from senet.data.plan import WHOLE, Plan, Shard, Step
 from senet.data.preprocess import Preprocess
 from senet.data.splits import Split
 
-Batch = tuple[np.ndarray, np.ndarray]
+
+@dataclass(frozen=True)
+class Finish:
+    """The last of what happens to a training batch: normalisation, then mixing."""
+
+    preprocess: Preprocess
+    mix: Mix | None
+
+    def __call__(self, images: np.ndarray, labels: np.ndarray, plan: Plan, step: Step) -> Batch:
+        """Pixels (B, H, W, C) uint8 and class indices (B,) to what `TrainingBatches.stream` promises."""
+        normalised = self.preprocess(images)
+        if self.mix is None:
+            return normalised, labels
+        return self.mix(normalised, labels, plan.random_of_mix(step))
 
 
-class Batches:
-    """Batches of a split: float32 images (B, H, W, C), normalised, with int32 labels (B,).
-
-    Holds no state: epoch `e` of a seed is the same whatever ran before it, so a resumed run sees the very
-    batches it would have seen. Training shuffles, varies and drops the remainder; to evaluate, pass
-    `shuffle=False, drop_remainder=False` and no `augment`, which keeps the order of the split.
-    """
+class MemoryBatches:
+    """`TrainingBatches` of a split; see there."""
 
     def __init__(
         self,
         split: Split,
         preprocess: Preprocess,
-        *,
-        batch: int,
-        seed: int = 0,
-        augment: Augment | None = None,
-        shuffle: bool = True,
-        drop_remainder: bool = True,
+        plan: Plan,
+        config: AugmentConfig,
+        classes: int,
     ):
-        if batch < 1 or seed < 0:
-            raise ValueError(
-                f"`batch` must be at least 1 and `seed` at least 0. Received: {batch=}, {seed=}."
-            )
-        if not len(split):
-            raise ValueError("A split needs at least one image to make batches of. Received: an empty one.")
-        if drop_remainder and len(split) < batch:
-            raise ValueError(
-                f"A split must fill at least one batch. Received: {len(split)} images, batch={batch}. "
-                f"Use batch={len(split)} or less, or drop_remainder=False."
-            )
-        self.split, self.preprocess, self.batch, self.seed = split, preprocess, batch, seed
-        self.augment, self.shuffle, self.drop_remainder = augment, shuffle, drop_remainder
+        self.split, self.plan, self.config = split, plan, config
+        self.augment = Augment.from_config(config, preprocess)
+        self.finish = Finish(preprocess, Mix.from_config(config, classes))
+        if config.mixes:
+            check_even(plan.rows.stop - plan.rows.start)
 
     @property
     def steps(self) -> int:
-        """Batches in one epoch."""
-        whole, rest = divmod(len(self.split), self.batch)
-        return whole + bool(rest and not self.drop_remainder)
+        return self.plan.steps
 
-    def epoch(self, epoch: int, first_step: int = 0) -> Iterator[Batch]:
-        """The batches of epoch `epoch`, counted from 0, beginning with step `first_step`."""
-        if epoch < 0 or not 0 <= first_step <= self.steps:
-            raise ValueError(
-                f"`epoch` must be at least 0 and `first_step` in 0..{self.steps}. "
-                f"Received: {epoch=}, {first_step=}."
-            )
-        return self._epoch(epoch, first_step)
+    def stream(self, first_step: int = 0) -> Generator[Batch, None, None]:
+        self.plan.step(first_step)  # here, so that a wrong step is refused at once
+        return (self.batch(number) for number in itertools.count(first_step))
 
-    def stream(self, first_epoch: int = 0) -> Iterator[Batch]:
-        """All epochs from `first_epoch` on, one after another, without end."""
-        for epoch in itertools.count(first_epoch):
-            yield from self.epoch(epoch)
+    def batch(self, number: int) -> Batch:
+        """The batch of step `number`, counted over all epochs."""
+        step = self.plan.step(number)
+        chosen = self.plan.indices(step)
+        images = self.split.images[chosen]
+        if self.config.crop == "random_resized":
+            for row, image in enumerate(images):
+                images[row] = self._cut(image, self.plan.random_of_image(step, row))
+        images = self.augment(images, self.plan, step)
+        return self.finish(images, self.split.labels[chosen], self.plan, step)
 
-    def _epoch(self, epoch: int, first_step: int) -> Iterator[Batch]:
-        count = len(self.split)
-        order = self._random(epoch, 0).permutation(count) if self.shuffle else np.arange(count)
-        for step in range(first_step, self.steps):
-            chosen = order[step * self.batch : (step + 1) * self.batch]
-            images = self.split.images[chosen]
-            if self.augment is not None:
-                images = self.augment(images, self._random(epoch, step + 1))
-            yield self.preprocess(images), self.split.labels[chosen]
+    def _cut(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        height, width = image.shape[:2]
+        box = random_window((width, height), self.config.scale, self.config.ratio, rng)
+        return resize_box(image, box, (width, height), self.config.filter)
 
-    def _random(self, epoch: int, stream: int) -> np.random.Generator:
-        """Stream 0 of an epoch is its order, stream `step + 1` varies the images of that step."""
-        return np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(epoch, stream)))
+
+class InOrder:
+    """`EvaluationBatches` of a split; see there."""
+
+    def __init__(self, split: Split, preprocess: Preprocess, batch: int, shard: Shard = WHOLE):
+        self.split, self.preprocess = split, preprocess
+        self.batch, self.rows = batch, shard.rows(batch)
+
+    @property
+    def steps(self) -> int:
+        return -(-len(self.split) // self.batch)
+
+    def __iter__(self) -> Iterator[WeightedBatch]:
+        for start in range(0, self.steps * self.batch, self.batch):
+            chosen = slice(start + self.rows.start, start + self.rows.stop)
+            images = self.preprocess(self.split.images[chosen])
+            labels = self.split.labels[chosen]
+            yield pad(images, labels, self.rows.stop - self.rows.start)
+
+
+def pad(images: np.ndarray, labels: np.ndarray, rows: int) -> WeightedBatch:
+    """(N, H, W, C) and (N,) brought to `rows` rows with zeros, and weights: 1 for N rows, 0 for the rest."""
+    missing = rows - len(labels)
+    weights = np.repeat(np.array([1, 0], np.float32), (len(labels), missing))
+    if missing:
+        images = np.concatenate([images, np.zeros((missing, *images.shape[1:]), images.dtype)])
+        labels = np.concatenate([labels, np.zeros(missing, labels.dtype)])
+    return images, labels, weights

@@ -1,16 +1,22 @@
-"""Short side to a size, then the centre: the geometry of evaluation, pixel for pixel as Pillow does it."""
+"""The geometry of crops. Evaluation: short side to a size, then the centre, pixel for pixel as Pillow."""
 
 import math
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 if TYPE_CHECKING:
     from PIL import Image
+
+FloatBox = tuple[float, float, float, float]  # left, top, right, bottom, in pixels
 
 FILTERS = {"bilinear": 1, "bicubic": 2}  # reach of the filter, in pixels of the coarser of the two grids
 
 # Pixels of a resized image that are worked out in full, at most 64 MB. More than that is a strip of 256:1
 # and thinner at a short side of 256; of such a one only the part around the crop is resized.
 FULL_PIXELS = 2**24
+
+_TRIES = 10  # draws of a random window before the central one is taken
 
 
 class RefusedImage(ValueError):
@@ -75,6 +81,31 @@ def resize_window(
     return part.resize((window[2] - window[0], window[3] - window[1]), Image.Resampling[filter.upper()], box)
 
 
+def resize_box(pixels: np.ndarray, box: FloatBox, size: tuple[int, int], filter: str) -> np.ndarray:
+    """`box` of (H, W, C) uint8 pixels, C 1 or 3, resized to `size` (width, height), blind to what is outside.
+
+    `filter` is "area", by OpenCV, which takes whole pixels of the box, or a key of FILTERS, by Pillow. What
+    becomes larger is interpolated linearly by "area".
+    """
+    left, top, right, bottom = box
+    if filter == "area":
+        import cv2
+
+        first = round(left), round(top)
+        last = max(round(right), first[0] + 1), max(round(bottom), first[1] + 1)
+        part = pixels[first[1] : last[1], first[0] : last[0]]
+        return cv2.resize(part, size, interpolation=cv2.INTER_AREA).reshape(size[1], size[0], -1)
+    from PIL import Image
+
+    first = int(left), int(top)
+    # The part alone: the copy into Pillow's own layout costs by the pixel.
+    part = pixels[first[1] : math.ceil(bottom), first[0] : math.ceil(right)]
+    inner = (left - first[0], top - first[1], right - first[0], bottom - first[1])
+    image = Image.fromarray(part[..., 0] if part.shape[-1] == 1 else part)
+    resized = image.resize(size, Image.Resampling[filter.upper()], inner)
+    return np.asarray(resized).reshape(size[1], size[0], -1)
+
+
 def _span(source: int, target: int, low: int, high: int, reach: int) -> tuple[int, int, float, float]:
     """Along one axis: the source pixels [first, last) that target pixels [low, high) are made of, and where
     these begin and end, counted from the first."""
@@ -83,3 +114,27 @@ def _span(source: int, target: int, low: int, high: int, reach: int) -> tuple[in
     first = max(0, math.floor(low * scale - margin))
     last = min(source, math.ceil(high * scale + margin))
     return first, last, low * scale - first, min(high * scale - first, last - first)
+
+
+def random_window(
+    size: tuple[int, int], scale: tuple[float, float], ratio: tuple[float, float], rng: np.random.Generator
+) -> tuple[int, int, int, int]:
+    """(left, top, right, bottom) of a window with a share of the area in `scale`, its aspect in `ratio`.
+
+    `size` is (width, height); the share is drawn evenly, the aspect (width / height) log-evenly. Where ten
+    draws do not fit into the image, it is the largest central window whose aspect is in `ratio`.
+    Source: Szegedy et al. 2015, arXiv:1409.4842, section 6, as torchvision's RandomResizedCrop does it.
+    """
+    width, height = size
+    for _ in range(_TRIES):
+        area = width * height * rng.uniform(*scale)
+        aspect = math.exp(rng.uniform(math.log(ratio[0]), math.log(ratio[1])))
+        across, down = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
+        if 0 < across <= width and 0 < down <= height:
+            left, top = int(rng.integers(width - across + 1)), int(rng.integers(height - down + 1))
+            return left, top, left + across, top + down
+    aspect = min(max(width / height, ratio[0]), ratio[1])
+    across, down = min(width, round(height * aspect)), min(height, round(width / aspect))
+    across, down = max(across, 1), max(down, 1)
+    left, top = (width - across) // 2, (height - down) // 2
+    return left, top, left + across, top + down

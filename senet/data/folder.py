@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from senet.data.cache import keep_arrays, load_arrays
-from senet.data.images import announce, check_headers, decode
+from senet.data.config import DataConfig
+from senet.data.images import announce, check_headers, decode, refuse_many
 from senet.data.splits import Read, Skipped, Source, Split, split_off_test
 from senet.errors import did_you_mean
 
@@ -43,13 +44,12 @@ class Listing:
 
 @dataclass(frozen=True, eq=False)
 class FolderReader:
-    """Reads listed files; `cache` keeps what it decoded until a file, `image_size` or Pillow changes."""
+    """Reads listed files; `cache` keeps what it decoded until a file, the resize or Pillow changes."""
 
     train: Listing
     test: Listing
     class_names: tuple[str, ...]
-    image_size: int | None
-    strict: bool
+    config: DataConfig
     cache: Path
 
     def read_train(self) -> Read:
@@ -60,9 +60,8 @@ class FolderReader:
             raise ValueError(f"Every class needs a readable training image. Received: none for {names}.")
         if not self._kept(self.test).exists():
             height, width = read.split.images.shape[1:3]
-            unreadable = check_headers(self.test.paths, (width, height), self.image_size)
-            if self.strict:
-                announce(unreadable, len(self.test.files), strict=True)
+            unreadable = check_headers(self.test.paths, (width, height), self.config.image_size)
+            refuse_many(unreadable, len(self.test.files), self.config.max_unreadable)
         return read
 
     def read_test(self) -> Read:
@@ -73,18 +72,20 @@ class FolderReader:
         arrays = load_arrays(target)
         if arrays is None:
             log.info("Decoding %d images below %s, once", len(listing.files), listing.root)
-            images, kept, lost = decode(listing.paths, self.image_size)
+            images, kept, lost = decode(listing.paths, self.config.image_size, self.config.filter)
             relative = [(Path(path).relative_to(listing.root).as_posix(), reason) for path, reason in lost]
             arrays = {"images": images, "kept": kept, "skipped": np.array(json.dumps(relative))}
             keep_arrays(target, arrays)
         found = json.loads(str(arrays["skipped"]))
         skipped = tuple(Skipped(str(listing.root / path), reason) for path, reason in found)
-        announce(skipped, len(listing.files), self.strict)
+        announce(skipped, len(listing.files), self.config.max_unreadable)
         return Read(Split(arrays["images"], listing.labels[arrays["kept"]]), skipped)
 
     def _kept(self, listing: Listing) -> Path:
         """Where the decoded `listing` is kept: named by its folder and its files' names, sizes and times."""
-        digest = hashlib.sha256(f"1 {self.image_size} {version('pillow')}".encode())
+        digest = hashlib.sha256(
+            f"2 {self.config.image_size} {self.config.filter} {version('pillow')}".encode()
+        )
         # The folder too: reproducible archives give all files one time, and bitmaps all have one size.
         names = "\0".join((str(listing.root.resolve()), *listing.files))
         digest.update(names.encode("utf-8", "surrogateescape"))
@@ -92,21 +93,38 @@ class FolderReader:
         return self.cache / "decoded" / f"{digest.hexdigest()[:32]}.npz"
 
 
-def folder_source(root: Path, *, name: str, image_size: int | None, strict: bool, cache: Path) -> Source:
+@dataclass(frozen=True, eq=False)
+class Folder:
+    """Class folders, listed: the classes are numbered by name."""
+
+    class_names: tuple[str, ...]
+    train: Listing
+    test: Listing
+
+
+def list_folder(root: Path, *, empty_classes: bool = False) -> Folder:
     """Class folders at `root`, or one or two levels below it while each level is a single folder.
 
-    Classes are numbered by name. Where there is no test folder, a fifth of the images is: see
-    `split_off_test`. Files are listed now and decoded later; hidden files and folders do not count.
+    Where there is no test folder, a fifth of the images is the test part: see `split_off_test`. Hidden files
+    and folders do not count. ValueError for a layout that is none, and for an empty class folder unless
+    `empty_classes`.
     """
     train_root, test_root = _find_parts(root)
     classes = _list_classes(train_root)
-    listed = _list_files(train_root, classes, classes)
+    listed = _list_files(train_root, classes, classes, empty_classes)
     if test_root is None:
         train, test = (listed.take(part) for part in split_off_test(listed.labels))
     else:
-        train, test = listed, _list_files(test_root, _list_test_classes(test_root, classes), classes)
-    reader = FolderReader(train, test, classes, image_size, strict, cache)
-    return Source(name, classes, reader.read_train, reader.read_test)
+        names = _list_test_classes(test_root, classes)
+        train, test = listed, _list_files(test_root, names, classes, empty_classes)
+    return Folder(classes, train, test)
+
+
+def folder_source(root: Path, *, name: str, config: DataConfig, cache: Path) -> Source:
+    """The class folders at `root`, to be decoded into memory: files are listed now and decoded later."""
+    found = list_folder(root)
+    reader = FolderReader(found.train, found.test, found.class_names, config, cache)
+    return Source(name, found.class_names, reader.read_train, reader.read_test)
 
 
 def _find_parts(root: Path) -> tuple[Path, Path | None]:
@@ -157,11 +175,11 @@ def _list_test_classes(root: Path, classes: Sequence[str]) -> tuple[str, ...]:
     return names
 
 
-def _list_files(root: Path, names: Sequence[str], classes: Sequence[str]) -> Listing:
+def _list_files(root: Path, names: Sequence[str], classes: Sequence[str], empty_classes: bool) -> Listing:
     files, labels, facts = [], [], []
     for name in names:
         found = sorted(_walk(str(root / name), f"{name}/"))
-        if not found:
+        if not found and not empty_classes:
             raise ValueError(
                 f"A class folder must hold image files. Received: {root / name}, which is empty."
             )

@@ -25,7 +25,9 @@ _NAMED = 10  # unreadable files that are named; the report holds all
 Size = tuple[int, int]  # width, height, as Pillow counts
 
 
-def decode(paths: Sequence[Path], image_size: int | None) -> tuple[np.ndarray, np.ndarray, list[Skipped]]:
+def decode(
+    paths: Sequence[Path], image_size: int | None, filter: str = "bicubic"
+) -> tuple[np.ndarray, np.ndarray, list[Skipped]]:
     """(images (N, H, W, 3) uint8, the indices of `paths` they come from (N,), what was left out).
 
     Grey images become RGB, transparency is dropped, the EXIF orientation is obeyed. Raises ValueError when
@@ -37,7 +39,7 @@ def decode(paths: Sequence[Path], image_size: int | None) -> tuple[np.ndarray, n
 
     def decode_chunk(start: int) -> list[Skipped | Size | None]:
         chunk = range(start, min(start + _CHUNK, len(paths)))
-        return [_decode_into(images, index, paths[index], image_size) for index in chunk]
+        return [_decode_into(images, index, paths[index], image_size, filter) for index in chunk]
 
     with ThreadPoolExecutor(_threads()) as pool:
         outcomes = list(chain.from_iterable(pool.map(decode_chunk, range(0, len(paths), _CHUNK))))
@@ -68,26 +70,34 @@ def check_headers(paths: Sequence[Path], size: Size, image_size: int | None) -> 
     return skipped
 
 
-def announce(skipped: Sequence[Skipped], total: int, strict: bool) -> None:
-    """Warn about files that were left out; with `strict`, ValueError instead."""
-    if not skipped:
-        return
-    text = f"{len(skipped)} of {total} files cannot be read as images. {_listed(skipped)}"
-    if strict:
-        raise ValueError(f"{text}\nMend or remove them, or use strict=False to go on without them.")
-    warnings.warn(f"{text}\nThey are left out.", stacklevel=2)
+def announce(skipped: Sequence[Skipped], total: int, max_unreadable: float) -> None:
+    """Warn about files that were left out; ValueError where they are more than that share of `total`."""
+    refuse_many(skipped, total, max_unreadable)
+    if skipped:
+        warnings.warn(f"{_unreadable(skipped, total)}\nThey are left out.", stacklevel=2)
 
 
-def resize(images: np.ndarray, image_size: int) -> np.ndarray:
+def refuse_many(skipped: Sequence[Skipped], total: int, max_unreadable: float) -> None:
+    """ValueError where the files in `skipped` are more than the share `max_unreadable` of `total`."""
+    if len(skipped) > max_unreadable * total:
+        raise ValueError(
+            f"{_unreadable(skipped, total)}\nNo more than the share `max_unreadable`={max_unreadable:g} may "
+            "be. Mend or remove them, or raise it to go on without them."
+        )
+
+
+def resize(images: np.ndarray, image_size: int, filter: str = "bicubic") -> np.ndarray:
     """(N, H, W, C) uint8, C 1 or 3, to (N, S, S, C): as `decode` does it for files."""
     from PIL import Image
 
     squeezed = images[..., 0] if images.shape[-1] == 1 else images
-    resized = [np.asarray(_fit(Image.fromarray(image), image_size)) for image in squeezed]
+    resized = [np.asarray(_fit(Image.fromarray(image), image_size, filter)) for image in squeezed]
     return np.stack(resized).reshape(len(images), image_size, image_size, images.shape[-1])
 
 
-def _decode_into(images: np.ndarray, index: int, path: Path, image_size: int | None) -> Skipped | Size | None:
+def _decode_into(
+    images: np.ndarray, index: int, path: Path, image_size: int | None, filter: str
+) -> Skipped | Size | None:
     """Fill `images[index]`, then None; the size where it differs; the reason where it cannot be read."""
     from PIL import Image, ImageOps
 
@@ -97,7 +107,7 @@ def _decode_into(images: np.ndarray, index: int, path: Path, image_size: int | N
             ImageOps.exif_transpose(file, in_place=True)
             image = file.convert("RGBA" if "transparency" in file.info else "RGB").convert("RGB")
             if image_size:
-                image = _fit(image, image_size)
+                image = _fit(image, image_size, filter)
     except Exception as error:  # Pillow's readers raise almost anything on a broken file
         return Skipped(str(path), str(error) or type(error).__name__)
     if image.size != images.shape[2:0:-1]:
@@ -126,10 +136,10 @@ def _check_depth(image: "Image.Image") -> None:
         raise ValueError(f"pixels of mode {image.mode} are deeper than 8 bits; save it with 8")
 
 
-def _fit(image: "Image.Image", side: int) -> "Image.Image":
+def _fit(image: "Image.Image", side: int, filter: str) -> "Image.Image":
     from PIL import Image, ImageOps
 
-    return ImageOps.fit(image, (side, side), method=Image.Resampling.BICUBIC)
+    return ImageOps.fit(image, (side, side), method=Image.Resampling[filter.upper()])
 
 
 def _first_size(paths: Iterable[Path]) -> Size:
@@ -167,6 +177,10 @@ def _check_memory(count: int, size: Size) -> None:
             f"All images must fit in memory. Received: {count} images of {size[0]}x{size[1]}, "
             f"{needed / 1e9:.1f} GB of {present / 1e9:.1f} GB. Set a smaller `image_size` or use fewer files."
         )
+
+
+def _unreadable(skipped: Sequence[Skipped], total: int) -> str:
+    return f"{len(skipped)} of {total} files cannot be read as images. {_listed(skipped)}"
 
 
 def _listed(skipped: Sequence[Skipped]) -> str:

@@ -1,104 +1,84 @@
-"""From a `DataConfig` to images and labels in memory."""
+"""From a `DataConfig` to a `Dataset`."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from dataclasses import replace
 from pathlib import Path
 
 from senet.data.archive import unpack
-from senet.data.batches import Batches as Batches
 from senet.data.cache import cache_folder
 from senet.data.cifar import batches_source, keras_source
-from senet.data.config import DIGITS, NAMED_SOURCES, DataConfig
+from senet.data.config import DIGITS, NAMED_SOURCES, SHARD, TFDS, DataConfig
+from senet.data.dataset import Dataset
 from senet.data.digits import digits_source
 from senet.data.folder import folder_source
 from senet.data.images import resize
-from senet.data.preprocess import Preprocess
-from senet.data.splits import Read, Skipped, Source, Split, hold_out
+from senet.data.index import folder_listed
+from senet.data.memory import load_memory
+from senet.data.records import Listed
+from senet.data.shards import shards_listed
+from senet.data.splits import Read, Source, Split
+from senet.data.stream import load_stream
+from senet.data.tfds import tfds_listed
 from senet.errors import did_you_mean
 
 
-@dataclass(frozen=True, eq=False)
-class Dataset:
-    """Training and validation images in memory, test images on demand.
-
-    `validation` may be empty. `preprocess` holds the statistics of `train`, and of nothing else. `report`
-    lists the files that were left out, those of the test part once it was read.
-    """
-
-    name: str
-    train: Split
-    validation: Split
-    class_names: tuple[str, ...]
-    preprocess: Preprocess
-    read_test: Callable[[], Read] = field(repr=False)
-    report: list[Skipped] = field(default_factory=list)
-
-    @property
-    def classes(self) -> int:
-        return len(self.class_names)
-
-    @property
-    def image_shape(self) -> tuple[int, int, int]:
-        """(H, W, C)"""
-        height, width, channels = self.train.images.shape[1:]
-        return height, width, channels
-
-    def test(self) -> Split:
-        """The test images, read on the first call: once, when a run has made all its choices."""
-        return self._test
-
-    @cached_property
-    def _test(self) -> Split:
-        split, skipped = self.read_test()
-        if split.images.shape[1:] != self.image_shape:
-            raise ValueError(
-                f"Test images must have the shape of training images, {self.image_shape}. "
-                f"Received: {split.images.shape[1:]}."
-            )
-        self.report.extend(skipped)
-        return split
-
-
 def load_data(config: DataConfig) -> Dataset:
-    """Read what `config` names. Raises ValueError or OSError, saying what to change."""
-    source = find_source(config)
-    split, skipped = source.read_train()
-    train, validation = hold_out(split, config)
-    return Dataset(
-        name=source.name,
-        train=train,
-        validation=validation,
-        class_names=source.class_names,
-        preprocess=Preprocess.of(train.images),
-        read_test=source.read_test,
-        report=list(skipped),
-    )
+    """What `config` names, in memory or its index. Raises ValueError or OSError, saying what to change."""
+    config = config.resolved()
+    if config.streaming:
+        return load_stream(find_listed(config), config, cache_folder(config.cache))
+    return load_memory(find_source(config), config)
+
+
+def find_listed(config: DataConfig, *, empty_classes: bool = False) -> Listed:
+    """The index of what `config.source`, a path or "tfds:NAME", names; made once and kept.
+
+    ValueError for class folders that are empty, unless `empty_classes`.
+    """
+    cache = cache_folder(config.cache)
+    if config.source.startswith(TFDS):
+        return tfds_listed(config.source.removeprefix(TFDS), cache)
+    folder, name = _find_folder(config.source, cache)
+    if any(folder.glob(SHARD)):
+        return shards_listed(folder, name, cache)
+    if batches_source(folder, name=name):
+        raise ValueError(
+            f"CIFAR python batches are decoded in memory, not streamed. Received: {folder}. "
+            "Set streaming to false."
+        )
+    return folder_listed(folder, name, cache, empty_classes=empty_classes)
 
 
 def find_source(config: DataConfig) -> Source:
     """The source that `config.source` names, its archive unpacked, its images not yet decoded."""
     if config.source in NAMED_SOURCES:
         source = digits_source() if config.source == DIGITS else keras_source(config.source)
-        return _resized(source, config.image_size)
-    path = Path(config.source).expanduser()
-    if not path.exists():
-        raise _missing(config.source, path)
+        return _resized(source, config)
     cache = cache_folder(config.cache)
-    name = path.resolve().name if path.is_dir() else path.name.split(".tar")[0].removesuffix(".tgz")
-    folder = unpack(path, cache) if path.is_file() else path
+    folder, name = _find_folder(config.source, cache)
     if batches := batches_source(folder, name=name):
-        return _resized(batches, config.image_size)
-    return folder_source(folder, name=name, image_size=config.image_size, strict=config.strict, cache=cache)
+        return _resized(batches, config)
+    return folder_source(folder, name=name, config=config, cache=cache)
 
 
-def _resized(source: Source, image_size: int | None) -> Source:
+def _find_folder(source: str, cache: Path) -> tuple[Path, str]:
+    """The folder that `source` is, or is unpacked to, and its name."""
+    path = Path(source).expanduser()
+    if not path.exists():
+        raise _missing(source, path)
+    if path.is_dir():
+        return path, path.resolve().name
+    return unpack(path, cache), path.name.split(".tar")[0].removesuffix(".tgz")
+
+
+def _resized(source: Source, config: DataConfig) -> Source:
+    image_size = config.image_size
     if image_size is None:
         return source
 
     def read(part: Callable[[], Read]) -> Read:
         split, skipped = part()
-        return Read(Split(resize(split.images, image_size), split.labels), skipped)
+        return Read(Split(resize(split.images, image_size, config.filter), split.labels), skipped)
 
     return replace(
         source, read_train=lambda: read(source.read_train), read_test=lambda: read(source.read_test)

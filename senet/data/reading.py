@@ -1,11 +1,12 @@
 """One image of any kind to upright pixels of 8 bits, or the reason why not."""
 
 import contextlib
+import io
 import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 import numpy as np
 
@@ -25,6 +26,7 @@ HIDDEN = (".", "__MACOSX")
 
 BITS_PER_SAMPLE, TILE_WIDTH, TILE_LENGTH = 258, 322, 323  # tags of TIFF
 
+_HEAD = 512  # bytes of a file that tell what it is
 _LARGE = 2**24  # pixels; above, one image at a time is decoded: at Pillow's limit one takes up to 0.8 GB
 _one_large = threading.Lock()
 
@@ -52,8 +54,8 @@ def find_images(folder: Path) -> list[Path]:
 
 
 @contextlib.contextmanager
-def opened(image: "str | os.PathLike[str] | Image.Image", mode: str) -> Iterator["Image.Image"]:
-    """A file, or an image of Pillow's, upright and in `mode` ("RGB" or "L") with 8 bits.
+def opened(image: "str | os.PathLike[str] | IO[bytes] | Image.Image", mode: str) -> Iterator["Image.Image"]:
+    """A file by name or open, or an image of Pillow's, upright and in `mode` ("RGB" or "L") with 8 bits.
 
     As Pillow's `convert` has it: palettes are looked up, CMYK becomes RGB without a colour profile,
     transparency is dropped and what lies under it shows. Beyond it: the EXIF orientation is obeyed, and
@@ -64,16 +66,21 @@ def opened(image: "str | os.PathLike[str] | Image.Image", mode: str) -> Iterator
 
     with contextlib.ExitStack() as closing:
         if not isinstance(image, Image.Image):
-            if Path(image).exists() and not Path(image).is_file():  # reading a pipe might never end
-                raise RefusedImage("it is not a regular file")
+            if isinstance(image, (str, os.PathLike)):
+                _check_regular(Path(image))
             image = closing.enter_context(Image.open(image, formats=FORMATS))
-            _check_pixels(image)
+            check_area(image)
         if image.width * image.height > _LARGE:
             closing.enter_context(_one_large)
         image.load()
-        turn = _turn(image)  # after `load`: some formats hold it behind the pixels
+        orientation = turn(image)  # after `load`: some formats hold it behind the pixels
         flat = _flat(image, mode)
-        yield flat if turn is None else flat.transpose(turn)
+        yield flat if orientation is None else flat.transpose(orientation)
+
+
+def _check_regular(path: Path) -> None:
+    if path.exists() and not path.is_file():  # reading a pipe might never end
+        raise RefusedImage("it is not a regular file")
 
 
 def reason(error: Exception, image: object) -> str:
@@ -81,7 +88,10 @@ def reason(error: Exception, image: object) -> str:
     from PIL import Image
 
     if isinstance(error, Image.UnidentifiedImageError) and isinstance(image, (str, os.PathLike)):
-        return _content(Path(image))
+        with Path(image).open("rb") as file:
+            return _content(file.read(_HEAD))
+    if isinstance(error, Image.UnidentifiedImageError) and isinstance(image, io.BytesIO):
+        return _content(image.getvalue()[:_HEAD])
     if isinstance(error, (Image.DecompressionBombError, Image.DecompressionBombWarning)):
         return f"{str(error).rstrip('.')}; if you trust the file, raise PIL.Image.MAX_IMAGE_PIXELS"
     if isinstance(error, OSError) and error.strerror:
@@ -91,10 +101,9 @@ def reason(error: Exception, image: object) -> str:
     return f"it is damaged or cut short ({str(error).strip() or type(error).__name__})"
 
 
-def _content(path: Path) -> str:
+def _content(head: bytes) -> str:
     """What a file holds that is no image, as far as its first bytes tell."""
-    with path.open("rb") as file:
-        head = file.read(512).lstrip().lower()
+    head = head.lstrip().lower()
     if not head:
         return "the file is empty"
     if head.startswith((b"<!doctype html", b"<html", b"<?xml", b"<svg")):
@@ -104,7 +113,8 @@ def _content(path: Path) -> str:
     return f"its content is none of {', '.join(FORMATS)}, or it is damaged"
 
 
-def _check_pixels(image: "Image.Image") -> None:
+def check_area(image: "Image.Image") -> None:
+    """DecompressionBombError for an image above Pillow's limit, from its header."""
     from PIL import Image
 
     # Pillow itself warns above this limit and refuses above twice as much.
@@ -118,7 +128,7 @@ def _check_pixels(image: "Image.Image") -> None:
             )
 
 
-def _turn(image: "Image.Image") -> "Image.Transpose | None":
+def turn(image: "Image.Image") -> "Image.Transpose | None":
     """What sets an image upright; damaged EXIF data turn nothing."""
     from PIL import ExifTags, Image
 

@@ -84,13 +84,13 @@ def split_off_test(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.sort(order[count:]), np.sort(order[:count])
 
 
-def hold_out(split: Split, config: DataConfig) -> tuple[Split, Split]:
-    """(training, validation), as `validation`, `train_limit` and `split_seed` say."""
+def hold_out(labels: np.ndarray, config: DataConfig) -> tuple[np.ndarray, np.ndarray]:
+    """Indices of (training, validation), sorted, as `validation`, `train_limit` and `split_seed` say."""
     held, limit = config.validation, config.train_limit
-    left = len(split) - held
+    left = len(labels) - held
     if left < 1:
         raise ValueError(
-            f"`validation` must leave training images. Received: validation={held} of {len(split)} images."
+            f"`validation` must leave training images. Received: validation={held} of {len(labels)} images."
         )
     if limit is not None and limit > left:
         raise ValueError(
@@ -98,7 +98,7 @@ def hold_out(split: Split, config: DataConfig) -> tuple[Split, Split]:
             f"images left after validation={held}. Use at most {left}, or None for all."
         )
     if not held and limit is None:
-        return split, split.take(np.arange(0))
-    order = balanced_order(split.labels, config.split_seed)
+        return np.arange(len(labels)), np.arange(0)
+    order = balanced_order(labels, config.split_seed)
     kept = order[held:] if limit is None else order[held : held + limit]
-    return split.take(np.sort(kept)), split.take(np.sort(order[:held]))
+    return np.sort(kept), np.sort(order[:held])

@@ -6,8 +6,8 @@ the same numbers, to rounding:
 
 native (any GPU; TensorFlow on a CPU): one grouped convolution and its native gradients. The forward kernel
     always exists. The gradients exist on a CPU where oneDNN is on, and are then as fast as PyTorch's, which
-    are oneDNN's too. TensorFlow turns it on by itself only for processors with AVX-512 VNNI or AMX; for the
-    others set TF_ENABLE_ONEDNN_OPTS=1 before TensorFlow is imported.
+    are oneDNN's too. TensorFlow turns it on by itself only for processors with AVX-512 VNNI or AMX; `import
+    senet` does it for the others, where TensorFlow is not imported yet and TF_ENABLE_ONEDNN_OPTS is not set.
 slices (JAX on a CPU; gradients on TensorFlow without oneDNN): neighbouring groups are put together until a
     slice is `MIN_WIDTH` channels wide. A slice is an ordinary convolution; its kernel is zero between groups.
 

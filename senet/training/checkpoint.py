@@ -1,78 +1,154 @@
-"""Checkpoints: the whole state of a run between two epochs, written aside, synced and renamed."""
+"""Checkpoints: the whole state of a run between two steps; written aside, synced, hashed and renamed."""
 
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
+import warnings
+import zipfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 
-from senet.files import written_aside
+from senet.files import digest, written_aside
+
+PATTERN = re.compile(r"step_(\d+)-([0-9a-f]{16})\.npz")
+PROGRESS = "progress"  # the key of the JSON text beside the variables
+
+Variables = Mapping[str, Any]
+
+
+class DamagedCheckpointError(ValueError):
+    """No checkpoint of a run can be read."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Progress:
+    """How far a run is."""
+
+    step: int = 0  # steps done, over all epochs
+    rows: list[dict[str, float]] = dataclasses.field(default_factory=list)  # metrics of the finished epochs
+    seconds: float = 0.0  # of training spent on the epoch that has begun
+    best: int | None = None  # the step after the epoch of the best validation
 
 
 @dataclasses.dataclass(frozen=True)
 class Checkpoints:
-    """The checkpoints of a run: `epoch_0007.npz` holds the state after seven epochs.
+    """The checkpoints of a run: `step_00001251-8c0f….npz` holds the state after 1,251 steps.
 
-    A file holds every variable of the model (weights, BatchNorm statistics, random states of layers) and of
-    the optimiser (slots, step counter), in their order, with the metrics so far. The last `keep` are kept.
+    The name ends in the first 16 digits of the file's SHA-256, so that a file of half its bytes, or of other
+    ones, is known. The last `keep` are kept, and that of the best epoch.
     """
 
     folder: Path
     keep: int = 2
 
-    def save(self, model: keras.Model, epoch: int, metrics: list[dict[str, float]]) -> None:
-        """Write the state after `epoch` epochs, then drop the ones that are too old."""
-        arrays: dict[str, Any] = {key: np.asarray(value) for key, value in state(model).items()}
-        for key in metrics[0] if metrics else ():
-            arrays[f"metrics/{key}"] = np.asarray([row.get(key, np.nan) for row in metrics], float)
-        with written_aside(self.folder / f"epoch_{epoch:04d}.npz") as aside, aside.open("wb") as file:
+    def save(self, values: Mapping[str, np.ndarray], progress: Progress) -> None:
+        """Write the arrays in `values`, then drop the files that are too old."""
+        arrays = {**values, PROGRESS: np.array(json.dumps(dataclasses.asdict(progress)))}
+        name = f"step_{progress.step:08d}"
+
+        def hashed(file: Path) -> str:
+            return f"{name}-{digest(file)[:16]}.npz"
+
+        with (
+            written_aside(self.folder / f"{name}.npz", named=hashed) as aside,
+            aside.open("wb") as file,
+        ):
             np.savez(file, allow_pickle=False, **arrays)
         for old in self.files()[: -self.keep]:
-            old.unlink(missing_ok=True)
+            if step_of(old) != progress.best:
+                old.unlink(missing_ok=True)
+
+    def sweep(self) -> None:
+        """Remove what a killed process left half written."""
+        for path in self.folder.glob(".step_*"):
+            path.unlink(missing_ok=True)
 
     def files(self) -> list[Path]:
         """The checkpoints, oldest first."""
-        return sorted(
-            path for path in self.folder.glob("epoch_*.npz") if re.fullmatch(r"epoch_\d+", path.stem)
-        )
+        return sorted(path for path in self.folder.glob("step_*.npz") if PATTERN.fullmatch(path.name))
 
-    def restore(self, model: keras.Model) -> tuple[int, list[dict[str, float]]]:
-        """Fill `model` (compiled, its optimiser built) from the newest checkpoint.
+    def newest(self) -> Saved | None:
+        """The newest file that is whole, None where there is none at all.
 
-        Returns the number of epochs done, 0 where there is none, and the metrics of those epochs. Raises
-        ValueError for a checkpoint of another network.
+        A damaged one is reported by a warning, and the one before is taken. Raises DamagedCheckpointError
+        where all are damaged.
         """
         files = self.files()
-        if not files:
-            return 0, []
-        with np.load(files[-1]) as stored:
-            arrays = dict(stored)
-        columns = {
-            k.removeprefix("metrics/"): arrays.pop(k) for k in list(arrays) if k.startswith("metrics/")
-        }
-        variables = state(model)
+        for path in reversed(files):
+            if saved := read(path):
+                return saved
+            warnings.warn(
+                f"The checkpoint {path} is damaged: its content is not what was written. The one before "
+                "it is used.",
+                stacklevel=2,
+            )
+        if files:
+            raise DamagedCheckpointError(
+                f"All checkpoints in {self.folder} are damaged. Delete the folder to start the run again."
+            )
+        return None
+
+    def of_step(self, step: int) -> Saved | None:
+        """The checkpoint after `step` steps, None where it is not there or damaged."""
+        return next((read(path) for path in self.files() if step_of(path) == step), None)
+
+
+@dataclasses.dataclass(frozen=True)
+class Saved:
+    """A checkpoint in memory."""
+
+    path: Path
+    arrays: dict[str, np.ndarray]
+    progress: Progress
+
+    def fill(self, variables: Variables, owner: str) -> None:
+        """Give those of `variables` whose keys begin with `owner`, such as "model/", their values.
+
+        Raises ValueError where they are not those that were saved.
+        """
+        arrays = {key: value for key, value in self.arrays.items() if key.startswith(owner)}
+        variables = {key: value for key, value in variables.items() if key.startswith(owner)}
         if arrays.keys() != variables.keys() or any(
             arrays[key].shape != tuple(variables[key].shape) for key in variables
         ):
-            raise ValueError(f"The checkpoint {files[-1]} belongs to another network or optimiser.")
+            raise ValueError(
+                f"The checkpoint {self.path} belongs to another network, optimiser or version of this "
+                "package. Choose another folder for this run, or delete that one."
+            )
         for key, variable in variables.items():
             variable.assign(arrays[key])
-        count = len(next(iter(columns.values()), ()))
-        rows = [{key: float(values[i]) for key, values in columns.items()} for i in range(count)]
-        return int(files[-1].stem.removeprefix("epoch_")), rows
 
 
-def state(model: keras.Model) -> dict[str, Any]:
-    """Every variable that a step can change, by a key that is unique and stable for one network."""
-    optimizer: Any = model.optimizer
-    # Paths of optimisers and random states carry counters that differ from process to process; their
-    # order does not.
-    return {
-        f"{owner}/{index:04d}/{variable.name}": variable
-        for owner, variables in (("model", model.variables), ("optimizer", optimizer.variables))
-        for index, variable in enumerate(variables)
-    }
+def read(path: Path) -> Saved | None:
+    """The checkpoint in a file, None where the file is not what was written."""
+    match = PATTERN.fullmatch(path.name)
+    if match is None or not digest(path).startswith(match[2]):
+        return None
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            arrays = dict(stored)
+        progress = Progress(**json.loads(str(arrays.pop(PROGRESS))))
+    except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
+        return None
+    return Saved(path, arrays, progress)
+
+
+def step_of(path: Path) -> int:
+    """The steps done in a checkpoint, by its name."""
+    return int(path.name[len("step_") :].partition("-")[0])
+
+
+def numbered(**owners: list[Any]) -> Iterator[tuple[str, Any]]:
+    """Each variable by a key that is unique and stable for one network.
+
+    Paths of optimisers and random states carry counters that differ from process to process; their order
+    does not.
+    """
+    for owner, variables in owners.items():
+        for index, variable in enumerate(variables):
+            yield f"{owner}/{index:04d}/{variable.name}", variable

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import pydantic
 import yaml
@@ -31,8 +31,12 @@ class Optimizer(Config):
     `lr × weight_decay` beside the update (Loshchilov and Hutter 2019).
     """
 
-    name: Literal["sgd", "adam", "adamw"] = "sgd"
+    name: Literal["sgd", "adam", "adamw", "lamb"] = "sgd"
     lr: float = pydantic.Field(0.1, gt=0)  # peak learning rate
+    lr_batch: int | None = pydantic.Field(None, ge=1)  # the batch that `lr` is for; see `peak`
+    layer_decay: float = pydantic.Field(1.0, gt=0, le=1)  # of the learning rate, a block down
+    accumulate: int = pydantic.Field(1, ge=1)  # steps whose mean gradient makes one update
+    clip_norm: float | None = pydantic.Field(None, gt=0)  # of all gradients together
     momentum: float = pydantic.Field(0.9, ge=0, lt=1)  # SGD only
     nesterov: bool = False  # SGD only
     beta_1: float = pydantic.Field(0.9, ge=0, lt=1)  # Adam only
@@ -49,6 +53,15 @@ class Optimizer(Config):
                 raise ValueError("adamw is decoupled by definition; use name: adam for L2")
             return {**values, "decay": "decoupled"}
         return values
+
+    def peak(self, batch: int | None) -> float:
+        """The peak learning rate: `lr`, or `lr × images in an update / lr_batch` where `lr_batch` is given.
+
+        The linear rule of Goyal et al. 2017, arXiv:1706.02677. Images in an update are `batch × accumulate`.
+        """
+        if self.lr_batch is None or batch is None:
+            return self.lr
+        return self.lr * batch * self.accumulate / self.lr_batch
 
 
 class Schedule(Config):
@@ -80,20 +93,82 @@ class Schedule(Config):
         return self.factor if isinstance(self.factor, tuple) else (self.factor,) * len(self.at)
 
 
+class Phase(Config):
+    """What changes from epoch `epoch` on, counted from 0; a run begins with one at 0.
+
+    - `train`: which layers learn, as shell patterns of their names ("stage4*", "classifier"). The others keep
+      their weights, and their BatchNorm its statistics.
+    - `freeze_batchnorm`: no BatchNorm learns, and each normalises with its moving statistics, as in the last
+      epochs of SENet-154's training.
+    - `image_size`: side of the training images in pixels, None for the data's own; a network trained on small
+      images first costs less (progressive resizing).
+    """
+
+    epoch: int = pydantic.Field(0, ge=0)
+    train: tuple[str, ...] = pydantic.Field(("*",), min_length=1)
+    freeze_batchnorm: bool = False
+    image_size: int | None = pydantic.Field(None, ge=8)
+
+
+class Speed(Config):
+    """How the steps are run; results agree to rounding whatever is chosen here.
+
+    - `steps_per_execution`: steps between two looks of Python at the training.
+    - `jit`: compile with XLA. None, by default: what `senet.training.environment.jit_compile` says.
+    - `remat`: keep no activations of a block for the backward pass but compute them again: less memory, about
+      a third more work.
+    """
+
+    steps_per_execution: int = pydantic.Field(1, ge=1)
+    jit: bool | None = None
+    remat: bool = False
+
+
+class CheckpointRule(Config):
+    """Which states of a run are kept.
+
+    After every epoch, and within it every `steps` steps (0: never); the last `keep` of them, and the one of
+    the best validation accuracy (None where nothing is held out).
+    """
+
+    steps: int = pydantic.Field(0, ge=0)
+    keep: int = pydantic.Field(2, ge=1)
+
+
 class TrainConfig(Config):
     """Everything that decides what a run computes; two runs with equal configs give equal results."""
 
     model: str
     model_options: dict[str, Any] = {}  # spec changes, such as {"se": {"ratio": 8}}
+    weights: str | None = None  # where training starts: a tag of `senet list --weights`, or a weights file
     data: DataConfig = DataConfig()
     epochs: int = pydantic.Field(200, ge=1)
-    batch: int = pydantic.Field(128, ge=1)
+    batch: int = pydantic.Field(128, ge=1)  # images a step, over all devices and processes
     seed: int = pydantic.Field(0, ge=0)
     optimizer: Optimizer = Optimizer()
     schedule: Schedule = Schedule()
+    phases: tuple[Phase, ...] = (Phase(),)
+    loss: Literal["crossentropy", "binary_crossentropy"] = "crossentropy"
     label_smoothing: float = pydantic.Field(0.0, ge=0, lt=1)
+    ema: float | None = pydantic.Field(None, gt=0, lt=1)  # keep of the averaged weights from step to step
+    sync_batchnorm: bool = False  # statistics over all devices (on JAX they always are)
     precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
-    keep_checkpoints: int = pydantic.Field(2, ge=1)
+    speed: Speed = Speed()
+    checkpoints: CheckpointRule = CheckpointRule()
+
+    @pydantic.model_validator(mode="after")
+    def phases_fit(self) -> TrainConfig:
+        epochs = [phase.epoch for phase in self.phases]
+        if not epochs or epochs[0] != 0 or epochs != sorted(set(epochs)) or epochs[-1] >= self.epochs:
+            raise ValueError(
+                f"`phases` must begin at epoch 0 and rise, the last below `epochs`={self.epochs}; "
+                f"received epochs {epochs}"
+            )
+        return self
+
+    def phase_at(self, epoch: int) -> Phase:
+        """The phase that epoch `epoch`, counted from 0, is in."""
+        return [phase for phase in self.phases if phase.epoch <= epoch][-1]
 
 
 def recipe_names() -> list[str]:
@@ -179,7 +254,15 @@ def describe(problem: Any) -> str:
         return f"{where or 'recipe'}: {problem['msg']}.{received}"
     owner: Any = TrainConfig
     for part in problem["loc"][:-1]:
-        owner = owner.model_fields[part].annotation
+        if isinstance(part, str):  # a number is a place in a list, whose elements are the owner already
+            owner = record_in(owner.model_fields[part].annotation)
     known = list(owner.model_fields)
     key = str(problem["loc"][-1])
     return f"{where}: there is no such key.{did_you_mean(key, known)} Keys here: {', '.join(known)}."
+
+
+def record_in(annotation: Any) -> Any:
+    """The record that a field holds, alone, or as one of several (`tuple[Phase, ...]`, `Phase | None`)."""
+    if isinstance(annotation, type) and issubclass(annotation, pydantic.BaseModel):
+        return annotation
+    return next((found for part in get_args(annotation) if (found := record_in(part))), None)

@@ -8,24 +8,18 @@ import datetime
 import statistics
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import keras
 
 from senet.complexity import complexity
-from senet.data.augment import Augment
-from senet.data.pipeline import Batches, Dataset, Split, load_data
+from senet.data import Dataset, load_data
 from senet.files import write_json, written_aside
 from senet.training import environment
-from senet.training.callbacks import Progress, Recorder
-from senet.training.checkpoint import Checkpoints
 from senet.training.config import TrainConfig
-from senet.training.curves import Group, draw_curves
-from senet.training.optim import Crossentropy, make_optimizer
+from senet.training.distribute import Devices, alone, place
+from senet.training.loop import Loop
 from senet.training.run_folder import RunFolder
 from senet.zoo import create_model
-
-EVALUATION_BATCH = 256
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -37,7 +31,7 @@ class RunResult:
     epochs: int
     train_images: int
     test_images: int
-    test_loss: float
+    test_loss: float  # mean cross-entropy
     test_accuracy: float
     trainable_parameters: int
     multiply_adds: int
@@ -46,35 +40,52 @@ class RunResult:
     peak_memory_mib: float
     run_dir: str
     finished: str  # UTC
+    ema_test_loss: float | None = None  # of the averaged weights
+    ema_test_accuracy: float | None = None
+    best_epoch: int | None = None  # of the highest validation accuracy, from 1
 
 
-def train(config: TrainConfig, run_dir: str | Path | None = None, *, progress: bool = True) -> RunResult:
+def train(
+    config: TrainConfig,
+    run_dir: str | Path | None = None,
+    *,
+    devices: Devices = "one",
+    progress: bool = True,
+) -> RunResult:
     """Train, evaluate once on the test data, and leave everything in `run_dir`.
 
     The folder (default runs/MODEL-SEED) gets config.yaml and environment.json first, then metrics.csv,
-    TensorBoard events and checkpoints after every epoch, at last model.keras (logits), curves.png and
-    result.json. The same call on the same folder resumes after the last whole epoch, and gives what an
-    unbroken run gives; on a finished run it returns its result.
+    TensorBoard events, curves.png and checkpoints after every epoch, at last model.keras (logits),
+    model_ema.keras and model_best.keras where there are such, and result.json. The same call on the same
+    folder resumes at the newest checkpoint, and gives what an unbroken run gives; on a finished run it
+    returns its result. SIGTERM and Ctrl-C end it after the step, with a checkpoint.
 
-    Raises ConfigError for a folder that belongs to another config, ValueError for a network or data that do
-    not fit, OSError for a folder that cannot be written, DivergedError for a loss that is not finite.
+    `devices`: "one", "all", or a number; see `senet.training.distribute`, also for several processes.
+
+    Raises ConfigError for a folder that belongs to another config, ValueError for a network, data or devices
+    that do not fit, OSError for a folder that cannot be written, DivergedError for a loss that is not finite.
     """
     config = config.model_copy(update={"data": config.data.resolved()})
     folder = RunFolder(Path(run_dir or Path("runs") / f"{config.model}-{config.seed}"))
-    folder.claim(config, environment.describe())
+    placement = place(devices)
+    placement.check_batch(config.batch)
+    if placement.leader:
+        folder.claim(config, {**environment.describe(), "devices": placement.describe()})
     finished = folder.read_result()
     if finished is not None:
         return RunResult(**finished)
-    with precision(config.precision):
+    with precision(config.precision), placement.scope():
         keras.utils.set_random_seed(config.seed)
         data = load_data(config.data)
-        write_json(
-            folder.preprocess, {**dataclasses.asdict(data.preprocess), "class_names": data.class_names}
-        )
-        batches = training_batches(config, data)
-        model = build(config, data, steps=batches.steps)
-        rows = fit(config, folder, model, batches, data, progress=progress)
-        return finish(config, folder, model, data, rows)
+        model = build(config, data)
+        data = normalised_as(model, data)
+        if placement.leader:
+            write_json(
+                folder.preprocess, {**dataclasses.asdict(data.preprocess), "class_names": data.class_names}
+            )
+        loop = Loop(config, folder, model, data, placement)
+        rows = loop.run(progress=progress)
+        return finish(loop, rows)
 
 
 @contextlib.contextmanager
@@ -88,98 +99,65 @@ def precision(policy: str) -> Iterator[None]:
         keras.config.set_dtype_policy(before)
 
 
-def training_batches(config: TrainConfig, data: Dataset) -> Batches:
-    """Shuffled, augmented batches of the training images."""
-    augment = Augment.from_config(config.data, data.preprocess)
-    return Batches(data.train, data.preprocess, batch=config.batch, seed=config.seed, augment=augment)
-
-
-def build(config: TrainConfig, data: Dataset, *, steps: int) -> keras.Model:
-    """The compiled network: images of the data's shape to logits, its optimiser ready to be restored."""
-    model = create_model(
-        config.model,
-        input_shape=data.image_shape,
-        classes=data.classes,
-        classifier_activation=None,
-        **config.model_options,
-    )
-    model.compile(
-        make_optimizer(config.optimizer, config.schedule, steps=steps, epochs=config.epochs),
-        Crossentropy(config.label_smoothing),
-        metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
-        jit_compile=environment.jit_compile(),
-    )
-    model.optimizer.build(model.trainable_variables)
+def build(config: TrainConfig, data: Dataset) -> keras.Model:
+    """The network: images of the data's shape to logits; of any size where the phases have their own."""
+    shape: tuple[int | None, ...] = data.image_shape
+    if any(phase.image_size not in (None, *shape[:2]) for phase in config.phases):
+        shape = (None, None, shape[-1])
+    rematerialised = keras.RematScope() if config.speed.remat else contextlib.nullcontext()
+    with rematerialised:
+        model = create_model(
+            config.model,
+            weights=config.weights,
+            input_shape=shape,
+            classes=data.classes,
+            classifier_activation=None,
+            **config.model_options,
+        )
+    if config.sync_batchnorm and environment.engine() == "tensorflow":  # on JAX every statistic is global
+        for layer in model.layers:
+            if isinstance(layer, keras.layers.BatchNormalization):
+                layer.synchronized = True
     return model
 
 
-def fit(
-    config: TrainConfig,
-    folder: RunFolder,
-    model: keras.Model,
-    batches: Batches,
-    data: Dataset,
-    *,
-    progress: bool,
-) -> list[dict[str, float]]:
-    """Train the epochs that are not done yet; the metrics of all epochs."""
-    checkpoints = Checkpoints(folder.checkpoints, config.keep_checkpoints)
-    done, rows = checkpoints.restore(model)
-    recorder = Recorder(folder, checkpoints, rows=rows, images=batches.steps * config.batch)
-    callbacks: list[Recorder | Progress] = [recorder]
-    if progress:
-        title = f"{config.model}, seed {config.seed}"
-        callbacks.append(
-            Progress(title, steps=batches.steps, batch=config.batch, epochs=config.epochs, done=done)
-        )
-    if done == config.epochs:
-        return rows
-    with contextlib.ExitStack() as closing:
-        for callback in callbacks:
-            callback.open()
-            closing.callback(callback.close)
-        model.fit(
-            batches.stream(first_epoch=done),
-            steps_per_epoch=batches.steps,
-            epochs=config.epochs,
-            initial_epoch=done,
-            validation_data=arrays(data.validation, data) if len(data.validation) else None,
-            validation_batch_size=EVALUATION_BATCH,
-            callbacks=callbacks,
-            shuffle=False,  # the stream is shuffled already
-            verbose=0,
-        )
-    return rows
-
-
-def arrays(split: Split, data: Dataset) -> tuple[Any, Any]:
-    """A split as the network takes it: (N, H, W, C) float32 and (N,) labels."""
-    return data.preprocess(split.images), split.labels
-
-
-def finish(
-    config: TrainConfig, folder: RunFolder, model: keras.Model, data: Dataset, rows: list[dict[str, float]]
-) -> RunResult:
-    """Read the test data, once, and write the model, the curves and the result (last: it marks the end)."""
-    peak = environment.peak_memory_mib()  # of training; the test images come on top
-    test = data.test()
-    x, y = arrays(test, data)
-    scores = model.evaluate(x, y, batch_size=EVALUATION_BATCH, verbose=0, return_dict=True)
-    counts = complexity(model)
-    seconds = [row["seconds"] for row in rows]
-    with written_aside(folder.model) as aside:
-        model.save(aside)
-    draw_curves(
-        [Group(label=config.model, runs=[rows])], folder.curves, title=f"{config.model} on {data.name}"
+def normalised_as(model: keras.Model, data: Dataset) -> Dataset:
+    """`data` with the mean and deviation that the network's weights were trained with, if it has such."""
+    own = getattr(model, "preprocess", None)
+    if own is None or len(own.mean) != len(data.preprocess.mean):
+        return data
+    return dataclasses.replace(
+        data, preprocess=dataclasses.replace(data.preprocess, mean=own.mean, std=own.std)
     )
+
+
+def finish(loop: Loop, rows: list[dict[str, float]]) -> RunResult:
+    """Read the test data, once, and write the models and the result (last: it marks the end)."""
+    config, folder, model, data = loop.config, loop.folder, loop.model, loop.data
+    peak = environment.peak_memory_mib()  # of training; the test images come on top
+    test = data.test(loop.evaluation_batch, loop.placement.shard)
+    scores = loop.scores(test)
+    averaged: dict[str, float] = {}
+    if loop.averages is not None:
+        with loop.averages.in_use():
+            averaged = loop.scores(test)
+            save(model, folder.averaged, leader=loop.leads)
+    model.trainable = True  # whatever the last phase had frozen
+    save(model, folder.model, leader=loop.leads)
+    best = loop.best()
+    if best is not None:
+        best.fill(loop.variables(), "model/")
+        save(model, folder.best, leader=loop.leads)
+    counts = complexity(model, data.image_shape[:2])
+    seconds = [row["seconds"] for row in rows]
     result = RunResult(
         model=config.model,
         seed=config.seed,
         epochs=config.epochs,
-        train_images=len(data.train),
-        test_images=len(test),
-        test_loss=float(scores["loss"]),
-        test_accuracy=float(scores["accuracy"]),
+        train_images=data.train_images,
+        test_images=data.test_images,
+        test_loss=scores["loss"],
+        test_accuracy=scores["accuracy"],
         trainable_parameters=counts.trainable_parameters,
         multiply_adds=counts.multiply_adds,
         seconds=sum(seconds),
@@ -187,6 +165,17 @@ def finish(
         peak_memory_mib=peak,
         run_dir=str(folder.path),
         finished=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        ema_test_loss=averaged.get("loss"),
+        ema_test_accuracy=averaged.get("accuracy"),
+        best_epoch=None if loop.done.best is None else loop.done.best // loop.batches.steps,
     )
-    write_json(folder.result, dataclasses.asdict(result))
+    if loop.leads:
+        write_json(folder.result, dataclasses.asdict(result))
     return result
+
+
+def save(model: keras.Model, path: Path, *, leader: bool) -> None:
+    """Write a model file, whole or not at all; one process does it for all."""
+    if leader:
+        with written_aside(path) as aside, alone():  # Keras makes variables to save a model
+            model.save(aside)

@@ -16,8 +16,10 @@ METRICS = (
     "epoch",  # from 1
     "loss",  # mean cross-entropy over the epoch's training batches, as the weights change
     "accuracy",  # the same batches, share in [0, 1]
-    "val_loss",
+    "val_loss",  # mean cross-entropy, without smoothing, whatever the loss is
     "val_accuracy",
+    "ema_val_loss",  # of the averaged weights
+    "ema_val_accuracy",
     "learning_rate",  # of the epoch's last step
     "seconds",  # training alone, without validation
     "images_per_second",
@@ -66,6 +68,14 @@ class RunFolder:
     def model(self) -> Path:
         return self.path / "model.keras"
 
+    @property
+    def averaged(self) -> Path:
+        return self.path / "model_ema.keras"
+
+    @property
+    def best(self) -> Path:
+        return self.path / "model_best.keras"
+
     def claim(self, config: TrainConfig, environment: dict[str, Any]) -> None:
         """Write the resolved config and the environment first, so that a crash leaves its recipe.
 
@@ -101,12 +111,12 @@ class RunFolder:
             raise ConfigError(f"{self.path} is not a run folder: it has no {self.config.name}.") from None
 
     def read_metrics(self) -> list[dict[str, float]]:
-        """One row an epoch, columns as in `METRICS`; empty before the first epoch is done."""
+        """One row an epoch: those of `METRICS` that it has. Empty before the first epoch is done."""
         if not self.metrics.exists():
             return []
         with self.metrics.open(newline="", encoding="utf-8") as file:
             return [
-                {key: float(value or "nan") for key, value in row.items()} for row in csv.DictReader(file)
+                {key: float(value) for key, value in row.items() if value} for row in csv.DictReader(file)
             ]
 
     def write_metrics(self, rows: list[dict[str, float]]) -> None:

@@ -36,9 +36,9 @@ def test_archives_are_read_like_the_folder_they_hold(folders, tar, suffix):
     root = folders(PARTS)
     expected, found = load(root), load(tar(root, f"animals.{suffix}"))
     assert (found.name, found.class_names) == ("animals", expected.class_names)
-    np.testing.assert_array_equal(found.train.images, expected.train.images)
-    np.testing.assert_array_equal(found.train.labels, expected.train.labels)
-    np.testing.assert_array_equal(found.test().images, expected.test().images)
+    np.testing.assert_array_equal(found.train_split.images, expected.train_split.images)
+    np.testing.assert_array_equal(found.train_split.labels, expected.train_split.labels)
+    np.testing.assert_array_equal(found.test_split.images, expected.test_split.images)
 
 
 def test_unpacked_once_whatever_the_name(folders, tar, cache, tmp_path):
@@ -58,7 +58,7 @@ def test_a_changed_archive_is_unpacked_again(folders, tar, cache):
     (root / "train/cat/000.png").unlink()
     archive = tar(root, "animals.tar")
     assert unpack(archive, cache) != first
-    assert len(load(archive).train) == 9
+    assert load(archive).train_images == 9
 
 
 @pytest.mark.parametrize(
@@ -88,8 +88,8 @@ def test_links_that_stay_inside_are_followed(folders, tar):
     link = entry("pets/train/cat/link.png", tarfile.SYMTYPE, "000.png")
     hard = entry("pets/train/dog/link.png", tarfile.LNKTYPE, "pets/train/dog/000.png")
     data = load(tar(folders(PARTS), "animals.tar", extra=[(link, b""), (hard, b"")]))
-    np.testing.assert_array_equal(data.train.images[6], data.train.images[0])
-    np.testing.assert_array_equal(data.train.images[11], data.train.images[7])
+    np.testing.assert_array_equal(data.train_split.images[6], data.train_split.images[0])
+    np.testing.assert_array_equal(data.train_split.images[11], data.train_split.images[7])
 
 
 @pytest.mark.parametrize("suffix", ["tar", "tar.gz", "tar.xz", "tar.bz2"])
@@ -159,7 +159,7 @@ archive.unpack(Path({str(archive)!r}), Path({str(cache)!r}))
     process.communicate()
     left = list((cache / "unpacked").iterdir())
     assert {path.suffix for path in left} == {".lock", ".part"}
-    assert len(load(archive).train) == 10
+    assert load(archive).train_images == 10
     assert {path.suffix for path in (cache / "unpacked").iterdir()} == {".lock", ""}
 
 
@@ -168,7 +168,7 @@ def test_two_processes_at_once_both_end_well(folders, tar, cache, alone):
     script = f"""
 from senet.data import DataConfig, load_data
 data = load_data(DataConfig(source={str(archive)!r}, cache={str(cache)!r}))
-print(len(data.train), int(data.train.images.sum()), len(data.test()))
+print(data.train_images, int(data.train_split.images.sum()), data.test_images)
 """
     processes = [alone(script) for _ in range(3)]
     outcomes = [process.communicate(timeout=60) for process in processes]
@@ -205,7 +205,7 @@ def test_a_full_disk_is_told_with_the_room_needed(folders, tar, tiny_disk):
         load(archive, cache=tiny_disk)
     assert caught.value.errno
     assert unpacked(tiny_disk) == []
-    assert len(load(archive).train) == 160
+    assert load(archive).train_images == 160
 
 
 def test_a_file_limit_is_told_like_a_full_disk(tar, folders, cache, alone):
@@ -231,12 +231,12 @@ def test_cifar10_as_class_folders_in_an_archive():
     data = load(CIFAR, validation=5000)
     assert (data.name, data.classes, data.image_shape) == ("cifar10", 10, (32, 32, 3))
     assert data.class_names[:2] == ("airplane", "automobile")
-    assert set(np.bincount(data.train.labels)) == {4500}
-    assert set(np.bincount(data.validation.labels)) == {500}
-    assert set(np.bincount(data.test().labels)) == {1000}
+    assert set(np.bincount(data.train_split.labels)) == {4500}
+    assert set(np.bincount(data.validation_split.labels)) == {500}
+    assert set(np.bincount(data.test_split.labels)) == {1000}
     assert data.report == []
     # Those of the original release, which JPEG hardly moves.
     np.testing.assert_allclose(data.preprocess.mean, (125.3, 123.0, 113.9), atol=0.5)
     np.testing.assert_allclose(data.preprocess.std, (63.0, 62.1, 66.7), atol=1.0)
     again = load(CIFAR, validation=5000)
-    np.testing.assert_array_equal(again.train.images, data.train.images)
+    np.testing.assert_array_equal(again.train_split.images, data.train_split.images)

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from senet.data import Augment, DataConfig, Preprocess
+from senet.data import Augment, CropAndFlip, DataConfig, Plan, Preprocess
 
 
 def noise(*shape: int) -> np.ndarray:
@@ -33,24 +33,26 @@ def one_by_one(images, rng, *, pad, flip, fill):
 )
 def test_it_does_what_a_plain_loop_does(shape, pad, flip, seed):
     images, fill = noise(*shape), (7, 8, 9)[: shape[-1]]
-    augment = Augment(crop_padding=pad, flip=flip, fill=fill)
+    augment = CropAndFlip(crop_padding=pad, flip=flip, fill=fill)
     expected = one_by_one(images, np.random.default_rng(seed), pad=pad, flip=flip, fill=fill)
     np.testing.assert_array_equal(augment(images, np.random.default_rng(seed)), expected)
 
 
-def test_the_input_is_kept():
-    for augment in (Augment(2, True), Augment(0, True), Augment(0, False)):
-        images = noise(16, 6, 6, 3)
-        before = images.copy()
-        augment(images, np.random.default_rng(0))[:] = 0
-        np.testing.assert_array_equal(images, before)
+def test_only_without_padding_is_the_input_changed():
+    images = noise(16, 6, 6, 3)
+    before = images.copy()
+    CropAndFlip(2, True)(images, np.random.default_rng(0))
+    np.testing.assert_array_equal(images, before)
+    assert CropAndFlip(0, True)(images, np.random.default_rng(0)) is images
 
 
 def test_all_offsets_and_both_sides_are_equally_likely():
     count, size, pad = 8100, 8, 4
     # Each pixel tells where it was, so that the corner of a result tells the offset and the side.
     place = np.arange(1, size * size + 1, dtype=np.uint8).reshape(1, size, size, 1)
-    result = Augment(pad, True)(np.repeat(place, count, axis=0), np.random.default_rng(3))[..., 0].astype(int)
+    result = CropAndFlip(pad, True)(np.repeat(place, count, axis=0), np.random.default_rng(3))[..., 0].astype(
+        int
+    )
     difference = np.where((result[:, 4, 4] > 0) & (result[:, 4, 3] > 0), result[:, 4, 4] - result[:, 4, 3], 0)
     known = difference != 0
     assert set(np.unique(difference[known])) == {-1, 1}
@@ -65,9 +67,11 @@ def test_all_offsets_and_both_sides_are_equally_likely():
 def test_padding_is_zero_after_normalisation():
     images = noise(64, 8, 8, 3)
     preprocess = Preprocess.of(images)
-    augment = Augment.from_config(DataConfig(source="cifar10"), preprocess)
+    config = DataConfig(source="cifar10").resolved().augment
+    augment = Augment.from_config(config, preprocess)
     black = np.zeros((64, 8, 8, 3), np.uint8)
-    result = preprocess(augment(black, np.random.default_rng(0)))
+    plan = Plan(64, 64)
+    result = preprocess(augment(black, plan, plan.step(0)))
     padding = result[result > preprocess(black[:1])[0, 0, 0].max() + 0.1]
     assert padding.size
     assert np.abs(padding).max() <= 0.5 / min(preprocess.std) + 1e-6
@@ -75,20 +79,36 @@ def test_padding_is_zero_after_normalisation():
 
 def test_config_decides():
     preprocess = Preprocess(mean=(77.8,), std=(95.0,))
-    assert Augment.from_config(DataConfig(), preprocess) == Augment(1, False, (78,))
-    assert Augment.from_config(DataConfig(source="cifar10"), preprocess) == Augment(4, True, (78,))
-    assert Augment.from_config(DataConfig(crop_padding=0), preprocess) is None
+
+    def moves(config: DataConfig) -> CropAndFlip | None:
+        return Augment.from_config(config.resolved().augment, preprocess).crop_and_flip
+
+    assert moves(DataConfig()) == CropAndFlip(1, False, (78,))
+    assert moves(DataConfig(source="cifar10")) == CropAndFlip(4, True, (78,))
+    assert moves(DataConfig(augment={"padding": 0})) is None
+    assert moves(DataConfig(augment={"crop": "none"})) is None
+    assert moves(DataConfig(source="cifar10", augment={"crop": "random_resized"})) == CropAndFlip(
+        0, True, (78,)
+    )
+
+
+def test_a_part_of_a_batch_gets_what_it_gets_in_the_whole():
+    images = noise(12, 7, 6, 3)
+    moves = CropAndFlip(2, True)
+    whole = moves(images.copy(), np.random.default_rng(5))
+    for part in (slice(0, 4), slice(4, 8), slice(8, 12)):
+        np.testing.assert_array_equal(moves(images[part], np.random.default_rng(5), 12, part), whole[part])
 
 
 @pytest.mark.parametrize("wrong", [{"crop_padding": -1}, {"fill": ()}, {"fill": (256,)}])
 def test_impossible_settings_are_refused(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
-        Augment(**wrong)
+        CropAndFlip(**wrong)
 
 
 def test_other_images_are_refused():
     rng = np.random.default_rng(0)
     with pytest.raises(ValueError, match="uint8"):
-        Augment()(noise(2, 8, 8, 3).astype(np.float32), rng)
+        CropAndFlip()(noise(2, 8, 8, 3).astype(np.float32), rng)
     with pytest.raises(ValueError, match=r"`fill`.*1 channels"):
-        Augment(fill=(1, 2, 3))(noise(2, 8, 8, 1), rng)
+        CropAndFlip(fill=(1, 2, 3))(noise(2, 8, 8, 1), rng)

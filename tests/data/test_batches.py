@@ -1,11 +1,26 @@
 import itertools
+import zlib
 
 import numpy as np
 import pytest
 
-from senet.data import Augment, Batches, Preprocess, Split
+from senet.data import AugmentConfig, DataConfig, Plan, Preprocess, Shard, Split
+from senet.data.batches import InOrder, MemoryBatches
+from senet.data.plan import WHOLE
 
 PREPROCESS = Preprocess(mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
+EVERYTHING = {
+    "crop": "random_resized",
+    "flip": True,
+    "rotation": 10,
+    "color_jitter": {"brightness": 0.4, "contrast": 0.4, "saturation": 0.4, "hue": 0.1},
+    "rand_augment": {"number": 2},
+    "pixel_jitter": 20,
+    "erasing": 0.5,
+    "cutout": 2,
+    "mixup": 0.2,
+    "cutmix": 1.0,
+}
 
 
 @pytest.fixture
@@ -14,93 +29,102 @@ def split() -> Split:
     return Split(rng.integers(0, 256, (50, 6, 6, 3), dtype=np.uint8), np.arange(50))
 
 
-def training(split: Split, seed: int = 0) -> Batches:
-    return Batches(split, PREPROCESS, batch=8, seed=seed, augment=Augment(2, True))
+def training(split: Split, seed: int = 0, shard: Shard = WHOLE, preprocess=PREPROCESS, **augment):
+    config = AugmentConfig(**{"crop": "pad", "padding": 2, "flip": True, **augment})
+    return MemoryBatches(split, preprocess, Plan(len(split), 8, seed, shard), config, 50)
+
+
+def take(batches, steps: int, first: int = 0) -> list:
+    return list(itertools.islice(batches.stream(first), steps))
 
 
 def equal(left, right) -> bool:
-    pairs = itertools.zip_longest(left, right, fillvalue=(None, None))
+    pairs = zip(left, right, strict=True)
     return all(np.array_equal(a, c) and np.array_equal(b, d) for (a, b), (c, d) in pairs)
 
 
 def test_shapes_and_types(split):
-    images, labels = next(training(split).epoch(0))
-    assert (images.shape, images.dtype, labels.shape, labels.dtype) == (
-        (8, 6, 6, 3),
-        np.float32,
-        (8,),
-        np.int32,
+    images, labels = next(training(split).stream())
+    assert (images.shape, images.dtype) == ((8, 6, 6, 3), np.float32)
+    assert (labels.shape, labels.dtype) == ((8,), np.int32)
+    images, labels = next(training(split, mixup=0.5).stream())
+    assert (images.shape, images.dtype) == ((8, 6, 6, 3), np.float32)
+    assert (labels.shape, labels.dtype) == ((8, 50), np.float32)
+
+
+@pytest.mark.parametrize("augment", [{}, EVERYTHING], ids=["pad", "everything"])
+class TestRepeats:
+    def test_a_step_is_the_same_whatever_ran_before(self, split, augment):
+        used = training(split, **augment)
+        first = take(used, 15)
+        assert equal(take(used, 15), first)
+        assert equal(take(training(split, **augment), 8, first=7), first[7:])
+
+    def test_the_parts_of_the_processes_are_the_batch(self, split, augment):
+        whole = take(training(split, **augment), 8)
+        for count in (2, 4):
+            parts = [take(training(split, shard=Shard(index, count), **augment), 8) for index in range(count)]
+            joined = [
+                tuple(np.concatenate(arrays) for arrays in zip(*step, strict=True))
+                for step in zip(*parts, strict=True)
+            ]
+            assert equal(joined, whole)
+
+    def test_epochs_and_seeds_differ(self, split, augment):
+        first, second = take(training(split, **augment), 6), take(training(split, **augment), 6, first=6)
+        other = take(training(split, seed=1, **augment), 6)
+        assert not any(np.array_equal(a[0], b[0]) for a, b in zip(first, second, strict=True))
+        assert not any(np.array_equal(a[0], b[0]) for a, b in zip(first, other, strict=True))
+
+
+def test_the_cifar_recipe_gives_the_batches_it_always_gave():
+    # Whoever changes this number breaks the resuming of every run that was made before.
+    pixels = np.random.default_rng(0).integers(0, 256, (500, 32, 32, 3), dtype=np.uint8)
+    config = DataConfig(source="cifar10").resolved().augment
+    plan = Plan(500, 64, seed=3)
+    batches = MemoryBatches(Split(pixels, np.arange(500)), PREPROCESS, plan, config, 500)
+    content = b"".join(
+        images.astype(np.uint8).tobytes() + labels.tobytes() for images, labels in take(batches, 9)
     )
-
-
-def test_an_epoch_is_the_same_whatever_ran_before(split):
-    used = training(split)
-    for epoch in (0, 3, 1):
-        list(used.epoch(epoch))
-    assert equal(used.epoch(2), training(split).epoch(2))
-    assert equal(used.epoch(2, first_step=4), list(training(split).epoch(2))[4:])
-    assert list(used.epoch(2, first_step=used.steps)) == []
-
-
-def test_epochs_and_seeds_differ_in_order_and_in_variation(split):
-    first = list(training(split).epoch(0))
-    for other in (training(split).epoch(1), training(split, seed=1).epoch(0)):
-        assert not any(np.array_equal(a[1], b[1]) for a, b in zip(first, other, strict=True))
-    same = Split(np.repeat(split.images[:1], 50, axis=0), split.labels)
-    batches = [images for epoch in range(2) for images, _ in training(same).epoch(epoch)]
-    assert not any(np.array_equal(a, b) for a, b in itertools.combinations(batches, 2))
-
-
-def test_an_epoch_holds_each_image_at_most_once(split):
-    seen = np.concatenate([labels for _, labels in training(split).epoch(0)])
-    assert len(seen) == len(set(seen)) == 48
-
-
-def test_the_stream_is_the_epochs_one_after_another(split):
-    batches = training(split)
-    expected = [*batches.epoch(5), *batches.epoch(6)]
-    assert equal(itertools.islice(batches.stream(5), 2 * batches.steps), expected)
-
-
-def test_evaluation_keeps_order_and_remainder(split):
-    batches = Batches(split, PREPROCESS, batch=8, shuffle=False, drop_remainder=False)
-    images, labels = zip(*batches.epoch(0), strict=True)
-    assert batches.steps == len(images) == 7
-    np.testing.assert_array_equal(np.concatenate(images), split.images)
-    np.testing.assert_array_equal(np.concatenate(labels), split.labels)
+    assert zlib.crc32(content) == 4063564920
 
 
 def test_the_preprocess_is_applied_after_the_augmentation(split):
     preprocess = Preprocess(mean=(9.0, 9.0, 9.0), std=(2.0, 2.0, 2.0))
-    batches = Batches(split, preprocess, batch=50, augment=Augment(6, False, fill=(9,)))
-    images, _ = next(batches.epoch(0))
+    images, _ = next(training(split, preprocess=preprocess, padding=6, flip=False).stream())
     assert (images == 0).mean() > 0.2
 
 
-def test_steps_of_whole_batches(split):
-    assert Batches(split, PREPROCESS, batch=10).steps == 5
-    assert Batches(split, PREPROCESS, batch=10, drop_remainder=False).steps == 5
-    assert Batches(split, PREPROCESS, batch=50).steps == 1
+def test_mixing_needs_pairs(split):
+    with pytest.raises(ValueError, match=r"even number.*Received: 1"):
+        training(split, shard=Shard(0, 8), mixup=0.2)
 
 
-def test_a_split_smaller_than_a_batch_is_refused(split):
-    with pytest.raises(ValueError, match=r"50 images, batch=51.*batch=50 or less"):
-        Batches(split, PREPROCESS, batch=51)
-    assert Batches(split, PREPROCESS, batch=51, drop_remainder=False).steps == 1
+def test_a_step_before_the_first_is_refused_at_once(split):
+    with pytest.raises(ValueError, match="-1"):
+        training(split).stream(-1)
 
 
-@pytest.mark.parametrize("wrong", [{"batch": 0}, {"batch": 8, "seed": -1}])
-def test_impossible_settings_are_refused(split, wrong):
-    with pytest.raises(ValueError, match="Received"):
-        Batches(split, PREPROCESS, **wrong)
+class TestInOrder:
+    def test_it_keeps_order_and_pads_the_last_batch(self, split):
+        batches = InOrder(split, PREPROCESS, 8)
+        images, labels, weights = (np.concatenate(part) for part in zip(*batches, strict=True))
+        assert batches.steps == 7
+        assert images.shape == (56, 6, 6, 3)
+        np.testing.assert_array_equal(images[:50], split.images)
+        np.testing.assert_array_equal(labels[:50], split.labels)
+        assert weights.tolist() == [1.0] * 50 + [0.0] * 6
+        assert (weights.dtype, labels.dtype) == (np.float32, np.int32)
+        assert not images[50:].any()
 
+    @pytest.mark.parametrize("count", [2, 4])
+    def test_the_parts_of_the_processes_are_the_batch(self, split, count):
+        parts = [list(InOrder(split, PREPROCESS, 8, Shard(index, count))) for index in range(count)]
+        for step, whole in enumerate(InOrder(split, PREPROCESS, 8)):
+            for place, array in enumerate(whole):
+                joined = np.concatenate([part[step][place] for part in parts])
+                np.testing.assert_array_equal(joined, array)
 
-def test_an_empty_split_is_refused(split):
-    with pytest.raises(ValueError, match="at least one image"):
-        Batches(split.take(np.arange(0)), PREPROCESS, batch=1, drop_remainder=False)
-
-
-@pytest.mark.parametrize("place", [(-1, 0), (0, -1), (0, 7)])
-def test_places_outside_the_run_are_refused_at_once(split, place):
-    with pytest.raises(ValueError, match=r"0\.\.6"):
-        training(split).epoch(*place)
+    def test_it_can_be_read_again(self, split):
+        batches = InOrder(split, PREPROCESS, 25)
+        assert [len(batch[1]) for batch in batches] == [len(batch[1]) for batch in batches] == [25, 25]

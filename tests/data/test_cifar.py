@@ -53,18 +53,20 @@ def cifar100(tmp_path) -> Path:
 def check(data) -> None:
     assert data.class_names == tuple(NAMES)
     assert data.image_shape == (32, 32, 3)
-    assert data.train.labels.tolist() == [0, 1, 2] * (len(data.train) // 3)
+    assert data.train_split.labels.tolist() == [0, 1, 2] * (data.train_images // 3)
     planes = batch(1)[b"data"][4].reshape(3, 32, 32)
-    np.testing.assert_array_equal(data.train.images[4], np.moveaxis(planes, 0, -1))
-    assert data.train.images.flags.c_contiguous
-    assert data.test().labels.tolist() == [0, 1, 2] * 2
+    np.testing.assert_array_equal(data.train_split.images[4], np.moveaxis(planes, 0, -1))
+    assert data.train_split.images.flags.c_contiguous
+    assert data.test_split.labels.tolist() == [0, 1, 2] * 2
 
 
 def test_a_folder_of_batches(cifar10):
     data = load(cifar10)
-    assert (data.name, len(data.train)) == ("cifar-10-batches-py", 30)
+    assert (data.name, data.train_images) == ("cifar-10-batches-py", 30)
     check(data)
-    np.testing.assert_array_equal(data.train.images[10:12], load(cifar10.parent).train.images[10:12])
+    np.testing.assert_array_equal(
+        data.train_split.images[10:12], load(cifar10.parent).train_split.images[10:12]
+    )
 
 
 def test_an_archive_of_batches(cifar10, tar):
@@ -77,14 +79,14 @@ def test_fine_labels_of_the_hundred(cifar100):
     for place in (cifar100, cifar100.parent):
         data = load(place)
         assert data.class_names == tuple(NAMES)
-        assert data.train.labels.tolist() == [0, 1, 2] * 2
+        assert data.train_split.labels.tolist() == [0, 1, 2] * 2
 
 
 def test_test_images_are_read_on_demand(cifar10):
     data = load(cifar10)
     (cifar10 / "test_batch").write_bytes(b"broken meanwhile")
     with pytest.raises(ValueError, match="test_batch is damaged"):
-        data.test()
+        data.test(1)
 
 
 def test_batches_as_python_2_wrote_them(tmp_path):
@@ -188,7 +190,7 @@ def test_two_releases_at_once_are_refused(cifar10, cifar100):
 
 def test_batches_are_resized_on_demand(cifar10):
     data = load(cifar10, image_size=16)
-    assert (data.image_shape, data.test().images.shape) == ((16, 16, 3), (6, 16, 16, 3))
+    assert (data.image_shape, data.test_split.images.shape) == ((16, 16, 3), (6, 16, 16, 3))
 
 
 @pytest.mark.parametrize("name", ["cifar10", "cifar100"])

@@ -14,7 +14,7 @@ PARTS = {"train/cat": 6, "train/dog": 4, "test/cat": 2, "test/dog": 3}
 
 
 def load(root: Path, **settings):
-    return load_data(DataConfig(source=str(root), **settings))
+    return load_data(DataConfig(source=str(root), **{"max_unreadable": 0.7, **settings}))
 
 
 def pixels(path: Path) -> np.ndarray:
@@ -25,49 +25,49 @@ def test_train_and_test_folders(folders):
     root = folders(PARTS, size=(8, 6))
     data = load(root)
     assert (data.name, data.class_names, data.image_shape) == ("pets", ("cat", "dog"), (6, 8, 3))
-    assert data.train.labels.tolist() == [0] * 6 + [1] * 4
-    assert data.test().labels.tolist() == [0] * 2 + [1] * 3
+    assert data.train_split.labels.tolist() == [0] * 6 + [1] * 4
+    assert data.test_split.labels.tolist() == [0] * 2 + [1] * 3
     for index in range(4):
         np.testing.assert_array_equal(
-            data.train.images[6 + index], pixels(root / f"train/dog/{index:03}.png")
+            data.train_split.images[6 + index], pixels(root / f"train/dog/{index:03}.png")
         )
-    np.testing.assert_array_equal(data.test().images[1], pixels(root / "test/cat/001.png"))
+    np.testing.assert_array_equal(data.test_split.images[1], pixels(root / "test/cat/001.png"))
 
 
 @pytest.mark.parametrize("name", ["val", "validation"])
 def test_other_names_of_the_test_folder(folders, name):
     data = load(folders({"train/cat": 3, "train/dog": 3, f"{name}/cat": 1, f"{name}/dog": 1}))
-    assert (len(data.train), len(data.test())) == (6, 2)
+    assert (data.train_images, data.test_images) == (6, 2)
 
 
 def test_a_part_that_is_not_read_is_named(folders):
     with pytest.warns(UserWarning, match=r"val is not read: .*test holds the test images"):
         data = load(folders({**PARTS, "val/cat": 1, "val/dog": 1}))
-    assert len(data.test()) == 5
+    assert data.test_images == 5
 
 
 def test_an_unlabelled_test_folder_is_named(folders):
     with pytest.warns(UserWarning, match="test is not read: no class folders in it"):
         data = load(folders({"train/cat": 10, "train/dog": 10, "test": 4}))
-    assert (len(data.train), len(data.test())) == (16, 4)
+    assert (data.train_images, data.test_images) == (16, 4)
 
 
 @pytest.mark.parametrize("wrapped", [{}, {"name": "pets/inner"}, {"name": "pets/inner/most"}])
 def test_a_folder_around_the_data_is_looked_through(folders, tmp_path, wrapped):
     folders(PARTS, **wrapped)
     data = load(tmp_path / "pets")
-    assert (data.name, len(data.train), len(data.test())) == ("pets", 10, 5)
+    assert (data.name, data.train_images, data.test_images) == ("pets", 10, 5)
 
 
 def test_without_a_test_folder_a_fifth_is_held_out_for_good(folders):
     root = folders({"cat": 20, "dog": 10})
     data = load(root)
-    assert (len(data.train), len(data.test())) == (24, 6)
-    assert np.bincount(data.test().labels).tolist() == [4, 2]
+    assert (data.train_images, data.test_images) == (24, 6)
+    assert np.bincount(data.test_split.labels).tolist() == [4, 2]
     other = load(root, split_seed=3, validation=6, train_limit=6)
-    np.testing.assert_array_equal(other.test().images, data.test().images)
-    trained = {image.tobytes() for image in data.train.images}
-    assert not trained & {image.tobytes() for image in data.test().images}
+    np.testing.assert_array_equal(other.test_split.images, data.test_split.images)
+    trained = {image.tobytes() for image in data.train_split.images}
+    assert not trained & {image.tobytes() for image in data.test_split.images}
 
 
 def test_a_class_may_be_called_train(folders):
@@ -79,14 +79,14 @@ def test_images_deeper_in_a_class_folder_count_and_hidden_files_do_not(folders):
     root = folders({"train/cat": 2, "train/cat/images": 3, "train/dog": 2, "test/dog": 1, "train/.trash": 2})
     (root / "train/cat/.DS_Store").write_bytes(b"x")
     data = load(root)
-    assert np.bincount(data.train.labels).tolist() == [5, 2]
+    assert np.bincount(data.train_split.labels).tolist() == [5, 2]
     assert data.report == []
 
 
 def test_a_linked_folder_cannot_lead_in_circles(folders):
     root = folders(PARTS)
     (root / "train/cat/again").symlink_to(root / "train")
-    assert len(load(root).train) == 10
+    assert load(root).train_images == 10
 
 
 def test_an_empty_folder_is_refused(tmp_path):
@@ -134,7 +134,7 @@ def test_test_images_of_another_size_are_refused_before_training(folders):
         Image.new("RGB", (9, 9)).save(root / "test" / name / "0.png")
     with pytest.raises(ValueError, match="8x8 and also 9x9"):
         load(root)
-    assert len(load(root, image_size=8).test()) == 2
+    assert len(load(root, image_size=8).test_split) == 2
 
 
 def test_more_images_than_memory_are_refused(folders, monkeypatch):
@@ -164,11 +164,11 @@ class TestUnreadableFiles:
         ) as caught:
             data = load(root)
         assert "cut.png" in str(caught[0].message)
-        assert data.train.labels.tolist() == [0] * 6 + [1] * 4
-        np.testing.assert_array_equal(data.train.images[6], pixels(root / "train/dog/000.png"))
+        assert data.train_split.labels.tolist() == [0] * 6 + [1] * 4
+        np.testing.assert_array_equal(data.train_split.images[6], pixels(root / "train/dog/000.png"))
         assert [Path(path).name for path, _ in data.report] == ["notes.txt", "cut.png"]
         with pytest.warns(UserWarning, match=r"(?s)1 of 6 files.*empty\.jpg"):
-            assert len(data.test()) == 5
+            assert data.test_images == 5
         assert len(data.report) == 3
 
     def test_they_are_reported_from_the_cache_too(self, root):
@@ -177,19 +177,21 @@ class TestUnreadableFiles:
         with pytest.warns(UserWarning, match="2 of 12"):
             second = load(root)
         assert second.report == first.report
-        np.testing.assert_array_equal(second.train.images, first.train.images)
-        with pytest.raises(ValueError, match=r"(?s)2 of 12.*strict=False"):
-            load(root, strict=True)
+        np.testing.assert_array_equal(second.train_split.images, first.train_split.images)
+        with pytest.raises(ValueError, match=r"(?s)2 of 12.*`max_unreadable`=0\.1"):
+            load(root, max_unreadable=0.1)
 
-    def test_strict_refuses_them(self, root):
-        with pytest.raises(ValueError, match=r"(?s)2 of 12.*strict=False"):
-            load(root, strict=True)
+    def test_more_than_the_share_are_refused(self, root):
+        with pytest.raises(ValueError, match=r"(?s)2 of 12.*`max_unreadable`=0\.16 "):
+            load(root, max_unreadable=0.16)
+        with pytest.warns(UserWarning, match="2 of 12"):
+            load(root, max_unreadable=0.17)
 
-    def test_strict_refuses_test_files_before_training(self, root):
+    def test_test_files_are_refused_before_training(self, root):
         (root / "train/cat/notes.txt").unlink()
         (root / "train/dog/cut.png").unlink()
         with pytest.raises(ValueError, match=r"(?s)1 of 6 files.*empty\.jpg"):
-            load(root, strict=True)
+            load(root, max_unreadable=0)
 
     def test_only_the_first_ten_are_named(self, root):
         for index in range(20):
@@ -229,7 +231,7 @@ class TestUnreadableFiles:
     def test_pipes_are_not_opened(self, folders):
         root = folders(PARTS)
         os.mkfifo(root / "train/cat/pipe.png")
-        assert len(load(root).train) == 10
+        assert load(root).train_images == 10
 
 
 class TestDecodedImages:
@@ -237,19 +239,19 @@ class TestDecodedImages:
         root = folders(PARTS)
         first = load(root)
         assert len(list((cache / "decoded").glob("*.npz"))) == 1
-        first.test()
+        first.test(1)
         assert len(list((cache / "decoded").glob("*.npz"))) == 2
         monkeypatch.setattr(images_module, "_decode_into", None)
         monkeypatch.setattr(images_module, "_measure", None)
         again = load(root)
-        np.testing.assert_array_equal(again.train.images, first.train.images)
-        np.testing.assert_array_equal(again.test().images, first.test().images)
+        np.testing.assert_array_equal(again.train_split.images, first.train_split.images)
+        np.testing.assert_array_equal(again.test_split.images, first.test_split.images)
 
     def test_are_made_again_when_a_file_or_the_size_changes(self, folders):
         root = folders(PARTS)
-        before = load(root).train.images
+        before = load(root).train_split.images
         Image.new("RGB", (8, 8), (1, 2, 3)).save(root / "train/dog/000.png")
-        after = load(root).train.images
+        after = load(root).train_split.images
         assert (after[6] == (1, 2, 3)).all()
         np.testing.assert_array_equal(np.delete(after, 6, 0), np.delete(before, 6, 0))
         assert load(root, image_size=4).image_shape == (4, 4, 3)
@@ -260,30 +262,30 @@ class TestDecodedImages:
             for place in ("cat/a.bmp", "cat/b.bmp", "dog/a.bmp", "dog/b.bmp"):
                 Image.new("RGB", (8, 8), colour).save(root / place)
                 os.utime(root / place, (0, 0))
-            assert (load(root).train.images == colour).all()
+            assert (load(root).train_split.images == colour).all()
 
     def test_survive_a_damaged_cache(self, folders, cache):
         root = folders(PARTS)
-        before = load(root).train.images
+        before = load(root).train_split.images
         (kept,) = (cache / "decoded").glob("*.npz")
         kept.write_bytes(kept.read_bytes()[:300])
-        np.testing.assert_array_equal(load(root).train.images, before)
+        np.testing.assert_array_equal(load(root).train_split.images, before)
 
     def test_need_no_cache(self, folders, tmp_path):
         (tmp_path / "file").touch()
         with pytest.warns(UserWarning, match="cannot be kept"):
             data = load(folders(PARTS), cache=tmp_path / "file" / "below")
-        assert len(data.train) == 10
+        assert data.train_images == 10
 
     def test_test_files_are_not_decoded_before_they_are_asked_for(self, folders, monkeypatch):
         decoded = []
         decode = folder_module.decode
         monkeypatch.setattr(
-            folder_module, "decode", lambda paths, size: decoded.extend(paths) or decode(paths, size)
+            folder_module, "decode", lambda paths, *how: decoded.extend(paths) or decode(paths, *how)
         )
         data = load(folders(PARTS))
         assert {path.parts[-3] for path in decoded} == {"train"}
-        data.test()
+        data.test(1)
         assert {path.parts[-3] for path in decoded} == {"train", "test"}
 
 
@@ -295,4 +297,4 @@ def test_the_listing_needs_no_order_of_the_file_system(folders, tmp_path):
         data = file.read_bytes()
         file.unlink()
         file.write_bytes(data)
-    np.testing.assert_array_equal(load(root).train.images, load(tmp_path / "copy").train.images)
+    np.testing.assert_array_equal(load(root).train_split.images, load(tmp_path / "copy").train_split.images)

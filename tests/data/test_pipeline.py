@@ -17,10 +17,10 @@ def test_digits():
     data = load_data(DataConfig(validation=100))
     assert (data.name, data.classes, data.image_shape) == ("digits", 10, (8, 8, 1))
     assert data.class_names == tuple("0123456789")
-    assert (len(data.train), len(data.validation), len(data.test())) == (1338, 100, 359)
-    assert (data.train.images.min(), data.train.images.max()) == (0, 255)
-    assert set(np.bincount(data.validation.labels)) == {10}
-    assert np.ptp(np.bincount(data.test().labels)) <= 3
+    assert (data.train_images, data.validation_images, data.test_images) == (1338, 100, 359)
+    assert (data.train_split.images.min(), data.train_split.images.max()) == (0, 255)
+    assert set(np.bincount(data.validation_split.labels)) == {10}
+    assert np.ptp(np.bincount(data.test_split.labels)) <= 3
     assert data.report == []
 
 
@@ -29,7 +29,7 @@ def test_digits_are_divided_without_loss():
 
     pixels, labels = load_digits(return_X_y=True)
     data = load_data(DataConfig(validation=37))
-    parts = [data.train, data.validation, data.test()]
+    parts = [data.train_split, data.validation_split, data.test_split]
     read = np.concatenate([part.images for part in parts]).reshape(-1, 64)
     found = sorted(
         map(tuple, np.column_stack([read, np.concatenate([part.labels for part in parts])]).tolist())
@@ -39,27 +39,27 @@ def test_digits_are_divided_without_loss():
 
 
 def test_test_images_do_not_depend_on_any_choice():
-    first = load_data(DataConfig()).test()
-    second = load_data(DataConfig(validation=200, split_seed=5, train_limit=50)).test()
+    first = load_data(DataConfig()).test_split
+    second = load_data(DataConfig(validation=200, split_seed=5, train_limit=50)).test_split
     np.testing.assert_array_equal(first.images, second.images)
 
 
 def test_statistics_are_those_of_the_images_trained_on():
     data = load_data(DataConfig(validation=300, train_limit=200))
-    assert data.preprocess == Preprocess.of(data.train.images)
+    assert data.preprocess == Preprocess.of(data.train_split.images)
     assert data.preprocess != load_data(DataConfig()).preprocess
 
 
 def test_test_images_are_read_on_demand_and_once(monkeypatch):
     data = load_data(DataConfig())
-    assert data.test() is data.test()
+    assert data.test_split is data.test_split
 
 
 def test_resizing_applies_to_arrays_too():
     data = load_data(DataConfig(image_size=16))
     assert data.image_shape == (16, 16, 1)
-    assert data.test().images.shape == (359, 16, 16, 1)
-    assert abs(data.train.images.mean() - load_data(DataConfig()).train.images.mean()) < 5
+    assert data.test_split.images.shape == (359, 16, 16, 1)
+    assert abs(data.train_split.images.mean() - load_data(DataConfig()).train_split.images.mean()) < 5
 
 
 @pytest.mark.parametrize(

@@ -43,4 +43,4 @@ def test_logits_are_those_of_the_source(source, tmp_path):
 
 def test_the_fixtures_are_all_here():
     assert set(ESSENTIAL) | set(LARGE) < set(fixtures.SOURCES)
-    assert len(fixtures.SOURCES) == 23
+    assert len(fixtures.SOURCES) == 25

@@ -19,8 +19,10 @@ import yaml
 from senet.evaluate import evaluate
 from senet.files import written_aside
 from senet.training.callbacks import DivergedError
+from senet.training.checkpoint import read
 from senet.training.config import ConfigError, TrainConfig
 from senet.training.fit import train
+from senet.training.loop import Loop
 from senet.training.run_folder import METRICS, RunFolder
 
 
@@ -49,9 +51,9 @@ def test_a_run_leaves_its_folder(tiny, tmp_path, capsys):
     assert {p.name for p in folder.iterdir()} == {
         *("config.yaml", "environment.json", "preprocess.json", "metrics.csv", "tensorboard"),
         *("checkpoints", "model.keras", "curves.png", "result.json"),
-    }
+    } | ({"model_best.keras"} if result.best_epoch != 2 else set())
     stored = TrainConfig(**yaml.safe_load((folder / "config.yaml").read_text()))
-    assert stored.data.crop_padding == 1  # resolved, not null
+    assert stored.data.augment.padding == 1  # resolved, not null
     assert stored == config.model_copy(update={"data": config.data.resolved()})
     environment = json.loads((folder / "environment.json").read_text())
     assert environment["engine"] == keras.backend.backend()
@@ -69,10 +71,8 @@ def test_a_run_leaves_its_folder(tiny, tmp_path, capsys):
     assert result.peak_memory_mib > 0
     assert (folder / "curves.png").read_bytes().startswith(b"\x89PNG")
     assert [p.stat().st_size > 200 for p in (folder / "tensorboard").iterdir()] == [True]
-    assert [p.name for p in sorted((folder / "checkpoints").iterdir())] == [
-        "epoch_0001.npz",
-        "epoch_0002.npz",
-    ]
+    steps = [p.name.partition("-")[0] for p in sorted((folder / "checkpoints").iterdir())]
+    assert steps == ["step_00000004", "step_00000008"]
 
     shown = capsys.readouterr().err
     for words in ("epoch 1/2", "loss", "accuracy", "images/s", "left"):
@@ -99,36 +99,36 @@ def test_a_run_repeats_exactly_and_its_seed_matters(tiny, tmp_path):
 
 
 class StopHere(Exception):
-    """Stands for whatever ends a process between two epochs."""
+    """Stands for whatever ends a process between two steps."""
 
 
 @pytest.mark.engine
-def test_a_resumed_run_ends_where_an_unbroken_one_does(tiny, tmp_path, monkeypatch):
-    train(tiny(epochs=3), tmp_path / "whole", progress=False)
+@pytest.mark.parametrize("at", [5, 7])  # of four steps an epoch; a checkpoint every third
+def test_a_resumed_run_ends_where_an_unbroken_one_does(tiny, tmp_path, monkeypatch, at):
+    config = tiny(epochs=3, ema=0.9, checkpoints={"steps": 3})
+    train(config, tmp_path / "whole", progress=False)
 
-    from senet.training import fit
-
-    real = fit.Recorder
+    after_step = Loop.after_step
     with monkeypatch.context() as patch:
 
-        class Stopping(real):
-            def on_epoch_end(self, epoch, logs=None):
-                super().on_epoch_end(epoch, logs)
-                if epoch == 1:
-                    raise StopHere
+        def stopping(self, step):
+            after_step(self, step)
+            if step == at:
+                raise StopHere
 
-        patch.setattr(fit, "Recorder", Stopping)
+        patch.setattr(Loop, "after_step", stopping)
         with pytest.raises(StopHere):
-            train(tiny(epochs=3), tmp_path / "broken", progress=False)
+            train(config, tmp_path / "broken", progress=False)
     assert not (tmp_path / "broken" / "result.json").exists()
 
-    train(tiny(epochs=3), tmp_path / "broken", progress=False)
+    train(config, tmp_path / "broken", progress=False)
     assert_same_run(tmp_path / "broken", tmp_path / "whole")
 
 
 def test_a_finished_run_is_not_trained_again(tiny, tmp_path):
     first = train(tiny(epochs=1), tmp_path, progress=False)
-    (tmp_path / "checkpoints" / "epoch_0001.npz").unlink()
+    for checkpoint in (tmp_path / "checkpoints").iterdir():
+        checkpoint.unlink()
     assert train(tiny(epochs=1), tmp_path, progress=False) == first
 
 
@@ -183,7 +183,7 @@ def test_a_killed_run_leaves_nothing_half_written_and_resumes(tiny, tmp_path):
     command = [sys.executable, "-m", "senet_command", "train", str(recipe), "--run-dir", str(folder)]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     deadline = time.monotonic() + 240
-    while not list(folder.glob("checkpoints/epoch_*.npz")):
+    while not list(folder.glob("checkpoints/step_*.npz")):
         assert process.poll() is None, "the run ended before it could be killed"
         assert time.monotonic() < deadline
         time.sleep(0.05)
@@ -192,9 +192,8 @@ def test_a_killed_run_leaves_nothing_half_written_and_resumes(tiny, tmp_path):
 
     done = len(RunFolder(folder).read_metrics())
     assert 0 < done < 40
-    for checkpoint in folder.glob("checkpoints/epoch_*.npz"):
-        with np.load(checkpoint) as arrays:
-            assert all(np.isfinite(arrays[key]).all() for key in arrays.files)
+    for checkpoint in folder.glob("checkpoints/step_*.npz"):
+        assert read(checkpoint) is not None
     subprocess.run([*command, "--set", "epochs=40"], check=True, capture_output=True)
     train(tiny(epochs=40), tmp_path / "whole", progress=False)
     assert_same_run(folder, tmp_path / "whole")
@@ -244,7 +243,7 @@ def mount(tmp_path):
 
 def test_a_disk_that_fills_during_a_run_is_named_and_nothing_is_half_written(tiny, mount):
     disk = mount("size=200k")
-    with pytest.raises(OSError, match=r"Could not write .*epoch_0001\.npz: the disk is full"):
+    with pytest.raises(OSError, match=r"Could not write .*step_00000004\.npz: the disk is full"):
         train(tiny(), disk / "run", progress=False)
     assert list((disk / "run" / "checkpoints").iterdir()) == []
     assert len(RunFolder(disk / "run").read_metrics()) == 1
