@@ -43,9 +43,10 @@ def train(
     *,
     devices: str | int = "one",
     progress: bool = True,
+    wandb: str | None = None,
 ) -> RunResult:
     """Train, evaluate once on the test data, leave all in `run_dir`; see `senet.training.fit.train`."""
     # Here, so that building a network does not import what training needs.
     from senet.training.fit import train as run
 
-    return run(config, run_dir, devices=devices, progress=progress)
+    return run(config, run_dir, devices=devices, progress=progress, wandb=wandb)

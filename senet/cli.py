@@ -124,6 +124,7 @@ def train(
     coordinator: Annotated[str | None, typer.Option(help="HOST:PORT of process 0, with several.")] = None,
     process_id: Annotated[int | None, typer.Option(help="This process, from 0.")] = None,
     process_count: Annotated[int | None, typer.Option(help="All processes.")] = None,
+    wandb: Annotated[str | None, typer.Option(help="Project of Weights & Biases.", metavar="NAME")] = None,
     overrides: Overrides = None,
     as_json: AsJson = False,
 ) -> None:
@@ -138,7 +139,8 @@ def train(
 
     join(coordinator, process_id, process_count)
     config = load_config(recipe, data_override(overrides, data), model=model, epochs=epochs, seed=seed)
-    result = dataclasses.asdict(run(config, run_dir, devices=int(devices) if devices.isdigit() else devices))
+    wanted = int(devices) if devices.isdigit() else devices
+    result = dataclasses.asdict(run(config, run_dir, devices=wanted, wandb=wandb))
     accuracy, folder = result["test_accuracy"], result["run_dir"]
     emit(result, as_json, lambda: say(f"Test accuracy {accuracy:.2%}. Curves, model and metrics: {folder}"))
 

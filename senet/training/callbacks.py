@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import hashlib
 import math
 import signal
 import threading
@@ -81,6 +82,31 @@ class Events:
     def close(self) -> None:
         """Let go of the event file."""
         self.writer.close()
+
+
+class WandbEvents:
+    """Metrics for Weights & Biases, in the same run again after a resume.
+
+    Raises ImportError where `wandb` is not installed. WANDB_MODE=offline keeps everything in `folder`.
+    """
+
+    def __init__(self, project: str, folder: Path, config: dict[str, Any]):
+        try:
+            import wandb
+        except ImportError:
+            raise ImportError("Weights & Biases is not installed: pip install 'senet[wandb]'.") from None
+        name = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]
+        self.run = wandb.init(
+            project=project, name=folder.name, id=name, resume="allow", config=config, dir=str(folder)
+        )
+
+    def write(self, row: dict[str, float]) -> None:
+        """One epoch's metrics."""
+        self.run.log(row, step=int(row["epoch"]))
+
+    def close(self) -> None:
+        """Send what is left."""
+        self.run.finish()
 
 
 class Signals:

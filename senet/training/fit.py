@@ -51,6 +51,7 @@ def train(
     *,
     devices: Devices = "one",
     progress: bool = True,
+    wandb: str | None = None,
 ) -> RunResult:
     """Train, evaluate once on the test data, and leave everything in `run_dir`.
 
@@ -61,6 +62,7 @@ def train(
     returns its result. SIGTERM and Ctrl-C end it after the step, with a checkpoint.
 
     `devices`: "one", "all", or a number; see `senet.training.distribute`, also for several processes.
+    `wandb`: the project of Weights & Biases that gets the metrics too, None for none.
 
     Raises ConfigError for a folder that belongs to another config, ValueError for a network, data or devices
     that do not fit, OSError for a folder that cannot be written, DivergedError for a loss that is not finite.
@@ -84,7 +86,7 @@ def train(
                 folder.preprocess, {**dataclasses.asdict(data.preprocess), "class_names": data.class_names}
             )
         loop = Loop(config, folder, model, data, placement)
-        rows = loop.run(progress=progress)
+        rows = loop.run(progress=progress, wandb=wandb)
         return finish(loop, rows)
 
 

@@ -7,7 +7,7 @@ import fnmatch
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras
@@ -16,7 +16,14 @@ import numpy as np
 from senet.data import Dataset, EvaluationBatches, TrainingBatches
 from senet.training import environment
 from senet.training.averages import Averages
-from senet.training.callbacks import DivergedError, Events, Progress, Signals, Watch
+from senet.training.callbacks import (
+    DivergedError,
+    Events,
+    Progress,
+    Signals,
+    WandbEvents,
+    Watch,
+)
 from senet.training.checkpoint import Checkpoints, Saved, numbered
 from senet.training.checkpoint import Progress as Done
 from senet.training.config import Phase, TrainConfig
@@ -57,34 +64,48 @@ class Loop:
         self.done = Done()
         self.half_epoch: Saved | None = None  # the checkpoint of an epoch that has begun
         self.signals = Signals()
+        self.sinks: list[Events | WandbEvents] = []
         self.drawn = 0.0
 
-    def run(self, *, progress: bool) -> list[dict[str, float]]:
+    def run(self, *, progress: bool, wandb: str | None = None) -> list[dict[str, float]]:
         """Train the epochs that are not done yet; the metrics of all."""
         self.resume()
-        steps = self.batches.steps
         with contextlib.ExitStack() as closing:
             closing.callback(self.close_stream)
             closing.enter_context(self.signals.caught())
-            self.events = Events(self.folder.tensorboard, done=len(self.done.rows)) if self.leads else None
-            if self.events is not None:
-                closing.callback(self.events.close)
-                self.folder.write_metrics(self.done.rows)
-            title = f"{self.config.model}, seed {self.config.seed}"
-            line = Progress(
-                title, steps=steps, batch=self.config.batch, epochs=self.config.epochs, done=self.done.step
-            )
-            if progress and self.leads:
-                line.open()
-                closing.callback(line.close)
+            if self.leads:
+                self.open_sinks(closing, wandb)
+            lines = [self.open_line(closing)] if progress and self.leads else []
             for epoch in range(len(self.done.rows), self.config.epochs):
                 self.enter(self.config.phase_at(epoch))
-                self.train_epoch(epoch, [line] if progress and self.leads else [])
+                self.train_epoch(epoch, lines)
                 self.end_epoch(epoch)
-                if progress and self.leads:
+                for line in lines:
                     line.finish_epoch(self.done.rows[-1])
                 self.stop_if_asked()
         return self.done.rows
+
+    def open_sinks(self, closing: contextlib.ExitStack, wandb: str | None) -> None:
+        """Begin what takes the metrics of each epoch."""
+        self.folder.write_metrics(self.done.rows)
+        self.sinks.append(Events(self.folder.tensorboard, done=len(self.done.rows)))
+        closing.callback(self.sinks[-1].close)
+        if wandb is not None:
+            self.sinks.append(WandbEvents(wandb, self.folder.path, self.config.model_dump(mode="json")))
+            closing.callback(self.sinks[-1].close)
+
+    def open_line(self, closing: contextlib.ExitStack) -> Progress:
+        """Begin the live line."""
+        line = Progress(
+            f"{self.config.model}, seed {self.config.seed}",
+            steps=self.batches.steps,
+            batch=self.config.batch,
+            epochs=self.config.epochs,
+            done=self.done.step,
+        )
+        line.open()
+        closing.callback(line.close)
+        return line
 
     @property
     def leads(self) -> bool:
@@ -176,7 +197,7 @@ class Loop:
 
     # Steps
 
-    def train_epoch(self, epoch: int, callbacks: list[keras.callbacks.Callback]) -> None:
+    def train_epoch(self, epoch: int, callbacks: Sequence[keras.callbacks.Callback]) -> None:
         """The steps of an epoch that are not done yet; its metrics are left in `self.trained`."""
         steps, first = self.batches.steps, self.done.step
         left = (epoch + 1) * steps - first
@@ -231,9 +252,10 @@ class Loop:
         rows = [*self.done.rows, row]
         step = (epoch + 1) * self.batches.steps
         best = step if is_best(rows) else self.done.best
-        if self.leads and self.events is not None:
+        if self.leads:
             self.folder.write_metrics(rows)
-            self.events.write(row)
+            for sink in self.sinks:
+                sink.write(row)
             self.draw(rows, force=epoch + 1 == self.config.epochs)
         self.save(Done(step=step, rows=rows, best=best))
 

@@ -94,7 +94,7 @@ class RunFolder:
 
     def refuse_other(self, values: dict[str, Any]) -> None:
         """ConfigError where the config in the folder differs from `values`; it names what differs."""
-        here = self.read_config().model_dump(mode="json")
+        values, here = experiment(values), experiment(self.read_config().model_dump(mode="json"))
         differing = sorted(key for key in values if values[key] != here[key])
         if differing:
             rows = (f"{key} is {here[key]!r} there, {values[key]!r} here" for key in differing)
@@ -128,6 +128,12 @@ class RunFolder:
     def read_result(self) -> dict[str, Any] | None:
         """result.json, or None while the run is not finished."""
         return read_json(self.result) if self.result.exists() else None
+
+
+def experiment(values: dict[str, Any]) -> dict[str, Any]:
+    """A config without what belongs to the machine, and may be another when a run goes on."""
+    data = {key: value for key, value in values["data"].items() if key not in ("workers", "cache")}
+    return {**values, "data": data}
 
 
 def format_value(key: str, value: float | None) -> str:

@@ -140,6 +140,12 @@ def test_a_folder_of_another_config_is_refused_before_any_work(tiny, tmp_path):
     assert {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*")} == before
 
 
+def test_a_run_goes_on_with_other_workers_and_another_cache(tiny, tmp_path):
+    first = train(tiny(epochs=1), tmp_path / "run", progress=False)
+    data = {**tiny().data.model_dump(), "workers": 3, "cache": tmp_path}
+    assert train(tiny(epochs=1, data=data), tmp_path / "run", progress=False) == first
+
+
 def test_a_folder_with_other_files_is_refused(tiny, tmp_path):
     (tmp_path / "thesis.tex").write_text("precious")
     with pytest.raises(ConfigError, match="holds other files"):
@@ -258,3 +264,18 @@ def test_a_run_folder_that_is_a_file_is_named(tiny, tmp_path):
     (tmp_path / "run").write_text("")
     with pytest.raises(OSError, match="run"):
         train(tiny(), tmp_path / "run", progress=False)
+
+
+def test_weights_and_biases_get_the_metrics_too(tiny, tmp_path, monkeypatch):
+    pytest.importorskip("wandb", reason="wandb is not installed")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    train(tiny(), tmp_path / "run", progress=False, wandb="senet-test")
+    (kept,) = (tmp_path / "run" / "wandb").glob("offline-run-*/run-*.wandb")
+    assert b"val_accuracy" in kept.read_bytes()
+
+
+def test_weights_and_biases_that_are_not_installed_are_named(tiny, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    with pytest.raises(ImportError, match=r"pip install 'senet\[wandb\]'"):
+        train(tiny(), tmp_path / "run", progress=False, wandb="senet-test")
