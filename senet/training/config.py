@@ -113,15 +113,12 @@ class Phase(Config):
 class Speed(Config):
     """How the steps are run; results agree to rounding whatever is chosen here.
 
-    - `steps_per_execution`: steps between two looks of Python at the training.
+    - `steps_per_execution`: steps between two looks of Python at the training; 1 on PyTorch.
     - `jit`: compile with XLA. None, by default: what `senet.training.environment.jit_compile` says.
-    - `remat`: keep no activations of a block for the backward pass but compute them again: less memory, about
-      a third more work.
     """
 
     steps_per_execution: int = pydantic.Field(1, ge=1)
     jit: bool | None = None
-    remat: bool = False
 
 
 class CheckpointRule(Config):

@@ -106,16 +106,14 @@ def build(config: TrainConfig, data: Dataset) -> keras.Model:
     shape: tuple[int | None, ...] = data.image_shape
     if any(phase.image_size not in (None, *shape[:2]) for phase in config.phases):
         shape = (None, None, shape[-1])
-    rematerialised = keras.RematScope() if config.speed.remat else contextlib.nullcontext()
-    with rematerialised:
-        model = create_model(
-            config.model,
-            weights=config.weights,
-            input_shape=shape,
-            classes=data.classes,
-            classifier_activation=None,
-            **config.model_options,
-        )
+    model = create_model(
+        config.model,
+        weights=config.weights,
+        input_shape=shape,
+        classes=data.classes,
+        classifier_activation=None,
+        **config.model_options,
+    )
     if config.sync_batchnorm and environment.engine() == "tensorflow":  # on JAX every statistic is global
         for layer in model.layers:
             if isinstance(layer, keras.layers.BatchNormalization):

@@ -181,3 +181,13 @@ def test_the_best_epoch_is_kept(tiny, tmp_path):
     assert result.best_epoch == best["epoch"]
     assert result.best_epoch < 4
     assert (tmp_path / "model_best.keras").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("speed", [{"jit": True}, {"steps_per_execution": 4}])
+def test_how_steps_are_run_changes_nothing_but_rounding(tiny, tmp_path, speed):
+    calm = {"optimizer": {"lr": 1e-3}, "model_options": {"blocks": [1, 1, 1]}}
+    train(tiny(**calm), tmp_path / "usual", progress=False)
+    train(tiny(**calm, speed=speed), tmp_path / "other", progress=False)
+    for one, other in zip(metrics(tmp_path / "other"), metrics(tmp_path / "usual"), strict=True):
+        assert one == pytest.approx(other, rel=1e-4)
