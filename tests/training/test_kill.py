@@ -17,7 +17,7 @@ import pytest
 from senet.training.checkpoint import PATTERN, Checkpoints, read
 from tests.training.test_fit import assert_same_run
 
-KILLS = 30
+KILLS = int(os.environ.get("SENET_KILLS", "15"))  # on each of two engines
 
 
 def command(recipe, folder) -> list[str]:
@@ -43,7 +43,7 @@ def wait_for(found, process, seconds: float = 120) -> bool:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("engine", ["tensorflow", "jax"])
-def test_thirty_kills_change_nothing(tiny, tmp_path, engine):
+def test_kills_change_nothing(tiny, tmp_path, engine):
     if importlib.util.find_spec(engine) is None:
         pytest.skip(f"{engine} is not installed")
     config = tiny(
