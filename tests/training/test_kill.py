@@ -47,7 +47,7 @@ def test_kills_change_nothing(tiny, tmp_path, engine):
     if importlib.util.find_spec(engine) is None:
         pytest.skip(f"{engine} is not installed")
     config = tiny(
-        epochs=150,
+        epochs=8 * KILLS,  # more than the lives last
         batch=16,
         data={"source": "digits", "validation": 20, "train_limit": 64},
         ema=0.9,
