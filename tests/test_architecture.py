@@ -8,6 +8,7 @@ import pytest
 ORDER = (
     "errors",
     "files",
+    "page",
     "layers",
     "models",
     "data",
