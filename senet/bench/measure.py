@@ -52,18 +52,19 @@ class Maker:
 
     def make(self, question: dict[str, Any]) -> dict[str, Any]:
         """The file of a subject in a folder; its image shape and multiply-adds."""
-        import senet
+        from senet.complexity import complexity
+        from senet.deploy.optimize import optimize_for_inference
 
         subject, folder = subject_of(question), Path(question["folder"])
         size = question["image_size"]
         model = self.network(subject, size)
         path = file_of(subject, folder)
         if not path.exists():
-            variant = senet.optimize_for_inference(model) if subject.variant == "optimized" else model
+            variant = optimize_for_inference(model) if subject.variant == "optimized" else model
             write(variant, subject, path, question.get("calibration"))
         return {
             "image_shape": list(model.input_shape[1:]),
-            "multiply_adds": senet.complexity(model).multiply_adds,
+            "multiply_adds": complexity(model).multiply_adds,
         }
 
     def network(self, subject: Subject, size: int | None) -> Any:
@@ -79,13 +80,12 @@ def build(name: str, policy: str, size: int | None, **changes: Any) -> Any:
     """A network with random weights, for images of one size."""
     import keras
 
-    import senet
-    from senet.zoo import get_spec
+    from senet.zoo import create_model, get_spec
 
     side = size or get_spec(name).image_size
     keras.config.set_dtype_policy(policy)
     keras.utils.set_random_seed(0)
-    model = senet.create_model(name, input_shape=(side, side, 3), **changes)
+    model = create_model(name, input_shape=(side, side, 3), **changes)
     fit_statistics(model)
     return model
 
@@ -111,12 +111,17 @@ def write(model: Any, subject: Subject, path: Path, calibration: str | None) -> 
     if subject.runtime == "keras":
         model.save(path)
         return
-    import senet
+    from senet.data.preprocess import Preprocess
+    from senet.deploy.export import export
 
     options: dict[str, Any] = {}
     if subject.precision == "int8":
+        side = model.input_shape[1]
         options["calibration"] = calibration or images(32, model.input_shape[1:], seed=1)
-    senet.export(
+        options["preprocess"] = Preprocess.timm(size=side)
+        # Near answers of random weights change places easily, and speed is all that is asked of the file.
+        options["min_agreement"] = 0.0
+    export(
         model,
         path,
         format=FORMATS[subject.runtime][0],
@@ -150,9 +155,9 @@ def open_subject(question: dict[str, Any], threads: int) -> Run:
 def keras_step(path: Path, x: Any) -> Run:
     import keras
 
-    import senet
+    import senet.layers.fused  # registers what optimised networks hold
 
-    assert senet.layers  # registers the layers
+    assert senet.layers.fused
     model = keras.saving.load_model(path, compile=False)
     on_device = keras.ops.convert_to_tensor(x)
     return lambda: model.predict_on_batch(on_device)

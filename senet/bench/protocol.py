@@ -43,6 +43,7 @@ def serve(
     open_subject: Callable[[dict[str, Any]], Run],
     make: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
     peak_mib: Callable[[], float] | None = None,
+    facts: dict[str, Any] | None = None,
 ) -> None:
     """Answer questions until standard input ends.
 
@@ -52,7 +53,8 @@ def serve(
       seconds and the joules of all of them (None where the machine does not tell).
     - `{"do": "make", …}` is answered by `make(question)`.
 
-    Every answer has the process's highest memory. An exception is answered `{"error": text, "memory": bool}`.
+    Every answer has the process's highest memory, that to "open" has `facts` too. An exception is answered
+    `{"error": text, "memory": bool}`.
     """
     # What a library prints is no answer.
     replies = os.fdopen(os.dup(1), "w")
@@ -64,6 +66,7 @@ def serve(
             if question["do"] == "open":
                 limit_memory(question.get("memory_mib"))
                 run, answer = open_timed(open_subject, question)
+                answer |= facts or {}
             elif question["do"] == "make" and make is not None:
                 answer = make(question)
             else:
