@@ -1,0 +1,174 @@
+"""One writer a file format. Each leaves a whole file with its metadata, and returns its hash."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+
+from senet.deploy import metadata as marks
+from senet.deploy.extras import need
+from senet.deploy.metadata import Metadata
+from senet.deploy.onnx_writer import write_onnx
+from senet.deploy.quantize import quantize_onnx
+
+if TYPE_CHECKING:
+    from senet.data.preprocess import Preprocess
+
+ENDPOINT = "serve"  # also the name that Keras gives
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Job:
+    """A model to write. `calibration` are images as the file will take them, (N, H, W, C) float32."""
+
+    model: keras.Model
+    metadata: Metadata
+    baked: Preprocess | None = None
+    calibration: np.ndarray | None = None
+
+
+def onnx_of(job: Job) -> Any:
+    """The ONNX model of a job, without metadata."""
+    precision = job.metadata.precision
+    written, gates = write_onnx(
+        job.model, job.metadata.input_shape, baked=job.baked, half=precision == "float16"
+    )
+    if precision == "int8":
+        assert job.calibration is not None
+        written = quantize_onnx(written, job.calibration, exclude=gates)
+    return written
+
+
+def write_onnx_file(job: Job, path: Path) -> str:
+    need("onnx")
+    from onnx import helper
+
+    written = onnx_of(job)
+    properties = {marks.ONNX_KEY: job.metadata.to_json(), "senet_sha256": marks.EMPTY}
+    helper.set_model_props(written, properties)
+    path.write_bytes(written.SerializeToString(deterministic=True))
+    return marks.seal([path])
+
+
+def write_openvino(job: Job, path: Path) -> str:
+    openvino = need("openvino")
+    # Half precision is OpenVINO's own affair; from 8 bits it makes its own form of the ONNX file's.
+    half = job.metadata.precision == "float16"
+    plain = dataclasses.replace(job.metadata, precision="float32") if half else job.metadata
+    source = onnx_of(dataclasses.replace(job, metadata=plain))
+    with tempfile.TemporaryDirectory() as folder:
+        onnx_file = Path(folder, "model.onnx")
+        onnx_file.write_bytes(source.SerializeToString())
+        model = openvino.convert_model(onnx_file)
+        model.set_rt_info(job.metadata.to_json(), [marks.OPENVINO_KEY, "metadata"])
+        model.set_rt_info(marks.EMPTY, [marks.OPENVINO_KEY, "sha256"])
+        openvino.save_model(model, path, compress_to_fp16=half)
+    return marks.seal([path, path.with_suffix(".bin")])
+
+
+def write_saved_model(job: Job, path: Path) -> str:
+    save_model_folder(job, path)
+    return marks.write_saved_model(path, job.metadata)
+
+
+def save_model_folder(job: Job, path: Path) -> None:
+    """A SavedModel whose one endpoint takes "image" and gives a dict of outputs."""
+    tensorflow_engine()
+    names, baked = job.metadata.outputs, job.baked
+
+    def serve(image):
+        if baked is not None:
+            image = (image - np.array(baked.mean, np.float32)) / np.array(baked.std, np.float32)
+        outputs = keras.tree.flatten(job.model(image, training=False))
+        return {name: keras.ops.cast(output, "float32") for name, output in zip(names, outputs, strict=True)}
+
+    archive = keras.export.ExportArchive()
+    archive.track(job.model)
+    image = keras.InputSpec(shape=job.metadata.input_shape, dtype="float32", name="image")
+    archive.add_endpoint(ENDPOINT, serve, input_signature=[image])
+    archive.write_out(path, verbose=False)
+
+
+def tensorflow_engine() -> Any:
+    """TensorFlow; ValueError where it is not the engine of this process."""
+    if keras.backend.backend() != "tensorflow":
+        raise ValueError(
+            "SavedModel and LiteRT files come from TensorFlow. Received: the engine "
+            f"{keras.backend.backend()!r}. Save the model as .keras, and export that file in a process with "
+            "KERAS_BACKEND=tensorflow."
+        )
+    return need("tensorflow")
+
+
+def write_litert(job: Job, path: Path) -> str:
+    tf = tensorflow_engine()
+    need("ai_edge_litert.interpreter")
+    with tempfile.TemporaryDirectory() as folder:
+        with without_xla(job.model):
+            save_model_folder(job, Path(folder))
+        converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=[ENDPOINT])
+        if job.metadata.precision != "float32":
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        if job.metadata.precision == "float16":
+            converter.target_spec.supported_types = [tf.float16]
+        if job.metadata.precision == "int8":
+            converter.representative_dataset = lambda: representative(job)
+        with warnings.catch_warnings():
+            # The converter calibrates with an interpreter of its own, which warns that it will go.
+            warnings.filterwarnings("ignore", ".*tf.lite.Interpreter is deprecated", UserWarning)
+            path.write_bytes(converter.convert())
+    return marks.append_litert(path, job.metadata)
+
+
+def representative(job: Job) -> Iterator[Any]:
+    """The calibration images in steps of the file's batch, as the converter wants them."""
+    assert job.calibration is not None
+    batch = job.metadata.input_shape[0] or 1
+    for start in range(0, len(job.calibration) - batch + 1, batch):
+        yield ENDPOINT, {"image": job.calibration[start : start + batch]}
+
+
+@contextlib.contextmanager
+def without_xla(model: keras.Model) -> Iterator[None]:
+    """Keep layers from compiling by XLA, which LiteRT does not have."""
+    compiled = [layer for layer in every_layer(model) if getattr(layer, "compiled", None) is True]
+    try:
+        for layer in compiled:
+            layer.compiled = False
+        yield
+    finally:
+        for layer in compiled:
+            layer.compiled = True
+
+
+def every_layer(model: keras.Model) -> Iterator[Any]:
+    for layer in model.layers:
+        yield layer
+        if isinstance(layer, keras.Model):
+            yield from every_layer(layer)
+
+
+@dataclasses.dataclass(frozen=True)
+class Format:
+    """A file format: how it is written, the suffix it must have, the runtime it is checked in."""
+
+    write: Callable[[Job, Path], str]
+    suffix: str
+    runtime: str
+    precisions: tuple[str, ...] = ("float32", "float16", "int8")
+
+
+FORMATS = {
+    "onnx": Format(write_onnx_file, ".onnx", "onnxruntime"),
+    "openvino": Format(write_openvino, ".xml", "openvino"),
+    "litert": Format(write_litert, ".tflite", "litert"),
+    "tf_saved_model": Format(write_saved_model, "", "tensorflow", ("float32",)),
+}
