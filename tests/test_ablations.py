@@ -3,7 +3,7 @@
 import pytest
 
 from senet.ablations import ABLATIONS, count, count_ablations
-from senet.cli_tables import print_ablations
+from senet.cli.tables import print_ablations
 
 
 def row(table, variant):

@@ -27,13 +27,6 @@ ORDER = (
     "deploy",
     "bench",
     "doctor",
-    "cli_tables",
-    "cli_weights",
-    "cli_predict",
-    "cli_evaluate",
-    "cli_runs",
-    "cli_doctor",
-    "cli_data",
     "cli",
     "__main__",
 )

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from senet import cli
+from senet.cli.entry import main, spread
 from senet.complexity import counted
 from senet.training.config import ConfigError
 from senet.training.fit import train
@@ -21,7 +21,7 @@ def run(monkeypatch, *arguments: str) -> int:
     """Run the command line in this process; its exit code."""
     monkeypatch.setattr(sys, "argv", ["senet", *map(str, arguments)])
     with pytest.raises(SystemExit) as ended:
-        cli.main()
+        main()
     return int(ended.value.code or 0)
 
 
@@ -129,7 +129,7 @@ def test_evaluate_refuses_data_that_do_not_fit(monkeypatch, capsys, tmp_path):
 
 def test_values_after_one_option_are_spread():
     words = ["benchmark", "cifar10", "--seeds", "0", "1", "2", "--models", "a", "b", "--out", "x"]
-    assert cli.spread(words) == [
+    assert spread(words) == [
         *("benchmark", "cifar10", "--seeds", "0", "--seeds", "1", "--seeds", "2"),
         *("--models", "a", "--models", "b", "--out", "x"),
     ]
@@ -140,10 +140,10 @@ def test_a_programming_error_keeps_its_traceback(monkeypatch):
         raise ConfigError("bad")
 
     monkeypatch.setenv("SENET_TRACEBACK", "1")
-    monkeypatch.setattr("senet.cli_tables.model_rows", broken)
+    monkeypatch.setattr("senet.cli.tables.model_rows", broken)
     monkeypatch.setattr(sys, "argv", ["senet", "list"])
     with pytest.raises(ConfigError):
-        cli.main()
+        main()
 
 
 def test_the_demo_leaves_its_pictures(monkeypatch, capsys, tmp_path):

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from senet import cli, doctor
-from senet.cli_doctor import diagnose, of_disk, of_memory
+from senet.cli.doctor import diagnose, of_disk, of_memory
 from senet.data import Preprocess
 from senet.data.labels import imagenet_classes
 from senet.training.config import Optimizer, load_config, recipe_names

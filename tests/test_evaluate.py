@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from senet import cli
-from senet.cli_evaluate import COLUMNS, preprocess_hash
+from senet.cli.evaluate import COLUMNS, preprocess_hash
 from senet.confusion import draw_confusion, grouped
 from senet.data import Preprocess
 from senet.data.labels import imagenet_classes

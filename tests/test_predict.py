@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from senet.cli_predict import csv_text, human_text, name_errors, open_network, printable, records, show
+from senet.cli.predict import csv_text, human_text, name_errors, open_network, printable, records, show
 from senet.data import Preprocess
 from senet.data.labels import imagenet_labels
 from senet.predict import ImagePredictions, Prediction, ends_in_softmax, predict, read_ahead
@@ -363,7 +363,7 @@ def test_what_to_predict_with_must_be_said(weights, model_name, run, words):
 def test_a_tag_says_which_network_it_is_for(monkeypatch):
     asked = []
     monkeypatch.setattr(
-        "senet.cli_predict.create_model", lambda model, weights: asked.append((model, weights))
+        "senet.cli.predict.create_model", lambda model, weights: asked.append((model, weights))
     )
     open_network("timm/legacy_seresnet50.in1k", None, None)
     open_network("imagenet", "se_resnet_18", None)

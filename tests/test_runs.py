@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from senet import cli
-from senet.cli_runs import comparison
+from senet.cli.runs import comparison
 from senet.runs import (
     differences,
     find_runs,

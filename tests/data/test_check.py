@@ -5,8 +5,8 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from senet.cli import app
-from senet.cli_data import run_check
+from senet.cli.app import app
+from senet.cli.data import run_check
 from senet.data import DataConfig, load_data
 from senet.data.check import check
 from senet.data.pipeline import find_listed

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from senet.cli_tables import print_table
+from senet.cli.tables import print_table
 from senet.files import read_json
 from senet.runs import Run, differences, short_names, shown_value
 from senet.training.run_folder import RunFolder

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from senet.cli_tables import print_table, shown
+from senet.cli.tables import print_table, shown
 from senet.errors import did_you_mean
 from senet.weights import catalogue
 from senet.weights.architectures import ARCHITECTURES, find_architecture

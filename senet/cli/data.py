@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from senet.cli_tables import print_table
+from senet.cli.tables import print_table
 from senet.data.check import PartReport, Report, check
 from senet.data.config import NAMED_SOURCES, DataConfig
 from senet.data.pack import Packed, pack

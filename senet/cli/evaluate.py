@@ -16,7 +16,7 @@ from typing import Any
 import keras
 from filelock import FileLock
 
-from senet.cli_tables import print_table, shown
+from senet.cli.tables import print_table, shown
 from senet.confusion import draw_confusion
 from senet.data.config import DataConfig
 from senet.data.preprocess import Preprocess
