@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import keras
 import numpy as np
@@ -57,8 +57,22 @@ class Source(NamedTuple):
     image: ImageLike
 
 
+class Network(Protocol):
+    """What `predict` needs of a network: a Keras model has it, and so has an exported file in its runtime.
+
+    It may say more: `preprocess`, `labels`, and in `answers` whether it gives "probabilities" or "logits".
+    """
+
+    name: Any
+    input_shape: Any
+    output_shape: Any
+
+    def predict_on_batch(self, x: Any) -> Any:
+        """Images (N, H, W, C) float32 to (N, classes)."""
+
+
 def predict(
-    model: keras.Model,
+    model: keras.Model | Network,
     images: ImageLike | Iterable[ImageLike],
     top: int = 5,
     *,
@@ -72,13 +86,15 @@ def predict(
     Args:
         model: a classifier, images (N, H, W, C) to (N, classes). Its last layer decides what its numbers are:
             a softmax (Activation, Dense or Softmax layer) probabilities, a linear Activation or Dense layer
-            logits, which the softmax is taken of here. Anything else is refused.
+            logits, which the softmax is taken of here. Anything else is refused. Or an exported file, opened
+            by `senet.deploy.runtimes.open_runtime`, which knows all this of itself.
         images: paths of files or folders, images of Pillow's, uint8 arrays (H, W, 3); or one of these. A
             folder stands for all image files in it, at any depth, sorted, those that are hidden left out.
         top: classes an image; all, where the network has fewer.
         preprocess: resize, crop and normalisation; default `model.preprocess`, which published weights bring.
-        labels: name of each class; default the English names of ImageNet-1k (sorted WordNet ids, the order of
-            Keras and timm) where there are 1000 classes, otherwise the indices as text.
+        labels: name of each class; default those of an exported file, else the English names of ImageNet-1k
+            (sorted WordNet ids, the order of Keras and timm) where there are 1000 classes, otherwise the
+            indices as text.
         batch_size: images a step. The last batch is filled up, so that nothing is compiled twice.
         progress: show a bar on stderr, where that is a terminal.
 
@@ -89,23 +105,35 @@ def predict(
     Raises ValueError for an option or network that does not fit, an array of other type or shape, and a
     folder without images.
     """
-    for name, value in (("top", top), ("batch_size", batch_size)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ValueError(f"`{name}` must be an integer of at least 1. Received: {name}={value!r}.")
-    preprocess = find_preprocess(model, preprocess)
-    classifier = Classifier(model, preprocess, class_labels(model, labels), ends_in_softmax(model), top)
-    sources = list_sources(images, channels=len(preprocess.mean))
+    check_positive("batch_size", batch_size)
+    classifier = make_classifier(model, top, preprocess, labels)
+    sources = list_sources(images, channels=len(classifier.preprocess.mean))
     with warnings.catch_warnings(), bar(len(sources), progress) as advance:
         # Pillow warns of damage that it reads around; what it cannot read stands in the results.
         warnings.filterwarnings("ignore", module="PIL")
         return classify(classifier, sources, min(batch_size, len(sources)), advance)
 
 
+def check_positive(name: str, value: object) -> None:
+    """Raise ValueError unless the option `name` is a whole number from 1."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError(f"`{name}` must be an integer of at least 1. Received: {name}={value!r}.")
+
+
+def make_classifier(
+    model: keras.Model | Network, top: int, preprocess: Preprocess | None, labels: Sequence[str] | None
+) -> Classifier:
+    """A network with all that turns images into predictions; the arguments are those of `predict`."""
+    check_positive("top", top)
+    preprocess = find_preprocess(model, preprocess)
+    return Classifier(model, preprocess, class_labels(model, labels), ends_in_softmax(model), top)
+
+
 @dataclass(frozen=True)
 class Classifier:
     """A network with all that turns images into predictions."""
 
-    model: keras.Model
+    model: keras.Model | Network
     preprocess: Preprocess
     labels: Sequence[str]
     softmax: bool  # the network ends in it
@@ -179,7 +207,7 @@ def classify(
     return [results[index] for index in range(len(sources))]
 
 
-def find_preprocess(model: keras.Model, preprocess: Preprocess | None) -> Preprocess:
+def find_preprocess(model: keras.Model | Network, preprocess: Preprocess | None) -> Preprocess:
     """`preprocess`, or the model's own; ValueError where there is none or it does not fit the input."""
     preprocess = preprocess or getattr(model, "preprocess", None)
     if preprocess is None:
@@ -199,7 +227,7 @@ def find_preprocess(model: keras.Model, preprocess: Preprocess | None) -> Prepro
     return preprocess
 
 
-def class_labels(model: keras.Model, labels: Sequence[str] | None) -> Sequence[str]:
+def class_labels(model: keras.Model | Network, labels: Sequence[str] | None) -> Sequence[str]:
     """A label for each class: `labels`, checked, or the default."""
     shape = model.output_shape
     if not isinstance(shape, tuple) or len(shape) != 2 or not shape[1]:
@@ -207,6 +235,7 @@ def class_labels(model: keras.Model, labels: Sequence[str] | None) -> Sequence[s
             f"The network must end in (N, classes). Received: {model.name} with output shape {shape}. "
             "Build it with its classifier: include_top=True."
         )
+    labels = getattr(model, "labels", None) if labels is None else labels
     if labels is None:
         from senet.data.labels import imagenet_labels
 
@@ -216,13 +245,16 @@ def class_labels(model: keras.Model, labels: Sequence[str] | None) -> Sequence[s
     return [str(label) for label in labels]
 
 
-def ends_in_softmax(model: keras.Model) -> bool:
+def ends_in_softmax(model: keras.Model | Network) -> bool:
     """Whether the network answers in probabilities; False: in logits. Its last operation decides.
 
     ValueError where that is neither: the values alone could not tell.
     """
+    answers = getattr(model, "answers", None)
+    if answers in ("probabilities", "logits"):
+        return answers == "probabilities"
     # All operations, not the layers: `keras.ops.softmax` in a functional model is no layer.
-    last = (getattr(model, "operations", None) or model.layers or [None])[-1]
+    last = (getattr(model, "operations", None) or getattr(model, "layers", None) or [None])[-1]
     if isinstance(last, keras.Model):
         return ends_in_softmax(last)
     if isinstance(last, keras.layers.Softmax) and last.axis in (-1, 1):

@@ -5,14 +5,14 @@ from __future__ import annotations
 import csv
 import dataclasses
 import io
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import keras
-
-from senet.predict import ImagePredictions
+from senet.cli.app import say
+from senet.predict import ImagePredictions, make_classifier
 from senet.weights import catalogue
 from senet.weights.architectures import find_architecture
 from senet.zoo import DEFAULT, create_model, is_file
@@ -21,7 +21,60 @@ if TYPE_CHECKING:
     from senet.data.preprocess import Preprocess
 
 COLUMNS = ("file", "rank", "label", "index", "probability", "error")
-Opened = tuple[keras.Model, "Preprocess | None", Sequence[str] | None]
+Opened = tuple[Any, "Preprocess | None", Sequence[str] | None]
+
+
+def open_subject(
+    weights: str | None,
+    model: str | None,
+    run: Path | None,
+    exported: Path | None,
+    runtime: str | None,
+) -> Opened:
+    """What the options name: an exported file in its runtime, else a Keras network (`open_network`)."""
+    from senet.deploy.runtimes import open_runtime
+
+    if exported is not None:
+        if weights or model or run:
+            raise ValueError("Give --exported FILE alone: the file knows its network, labels and images.")
+        return open_runtime(exported, runtime), None, None
+    if runtime not in (None, "keras"):
+        raise ValueError(
+            f"--runtime {runtime} runs exported files: senet export TAG OUT, then --exported OUT. Received: "
+            "no --exported."
+        )
+    return open_network(weights, model, run)
+
+
+def check_inputs(images: Sequence[Path] | None, stdin: str | None, formats: bool) -> None:
+    """ValueError unless images come from one place; a stream has its own format."""
+    if bool(images) == (stdin is not None):
+        raise ValueError("Give image files or folders, or --stdin paths, or --stdin frames: one of them.")
+    if stdin is not None and formats:
+        raise ValueError("A stream is answered in JSON lines: leave --csv and --json out.")
+
+
+def follow(opened: Opened, kind: str, top: int) -> None:
+    """Answer a stream on standard input, a JSON line an image as it comes.
+
+    ValueError for a stream of another kind. A stream that breaks off ends in a message and exit code 1, as
+    does one with images that could not be read.
+    """
+    from senet.deploy.stream import BrokenStream, classify_stream, read_stream
+
+    network, preprocess, labels = opened
+    sources = read_stream(sys.stdin.buffer, kind)
+    failed = 0
+    try:
+        for result in classify_stream(make_classifier(network, top, preprocess, labels), sources):
+            failed += bool(result.error)
+            print(printable(json.dumps(records([result])[0], ensure_ascii=False)), flush=True)
+    except BrokenStream as error:
+        say(f"senet: {error}")
+        sys.exit(1)
+    if failed:
+        say(f"senet: {failed} images were not read; their lines say why.")
+        sys.exit(1)
 
 
 def open_network(weights: str | None, model: str | None, run: Path | None) -> Opened:

@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 PRECISIONS = ("float32", "float16", "int8")
 
 
+class Disagreement(ValueError):
+    """An exported file that answers otherwise than its model."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Limit:
     """What a file may differ by: the relative difference, and the least agreement of the likeliest class."""
@@ -110,9 +114,10 @@ def export(
         min_agreement: least share of samples with the same likeliest class; default 0.9 for int8, else 0.
 
     The report is saved beside the file (PATH.json; in a folder assets.extra/report.json). Raises ValueError
-    for what does not fit and for a file that answers otherwise than the model: by a relative difference of
-    more than 1e-4 (float32), 2e-2 (float16), or too low an agreement. Then no file is left, and one that was
-    there before stays. ImportError names the extra of a runtime that is not installed.
+    for what does not fit, and Disagreement, a ValueError, for a file that answers otherwise than the model:
+    by a relative difference of more than 1e-4 (float32), 2e-2 (float16), or too low an agreement. Then no
+    file is left, and one that was there before stays. ImportError names the extra of a runtime that is not
+    installed.
     """
     path = Path(path)
     format = resolve_format(path, format)
@@ -227,7 +232,7 @@ def resolve_shape(model: keras.Model, batch: int | None, image_size: Any) -> tup
 
 
 def check_difference(found: Comparison, limit: Limit, path: Path, samples_from: str) -> None:
-    """Raise ValueError where a file answers otherwise than the model."""
+    """Raise Disagreement where a file answers otherwise than the model."""
     wrong = []
     if not found.relative_difference < float("inf"):
         wrong.append("its answers are not finite")
@@ -236,7 +241,7 @@ def check_difference(found: Comparison, limit: Limit, path: Path, samples_from: 
     if found.top1_agreement is not None and found.top1_agreement < limit.agreement:
         wrong.append(f"top-1 agreement {found.top1_agreement:.1%}, less than {limit.agreement:.1%}")
     if wrong:
-        raise ValueError(
+        raise Disagreement(
             f"The exported file does not answer as the Keras model on {samples_from}: {'; '.join(wrong)}. "
             f"{path} was not written."
         )

@@ -23,7 +23,7 @@ def quantize_onnx(model: Any, images: np.ndarray, *, exclude: Sequence[str] = ()
     onnx, quantization = need("onnx"), need("onnxruntime.quantization")
     batch = model.graph.input[0].type.tensor_type.shape.dim[0].dim_value or 1
 
-    class Reader(quantization.CalibrationDataReader):
+    class Reader:
         def __init__(self) -> None:
             self.steps = iter(range(0, len(images) - batch + 1, batch))
 

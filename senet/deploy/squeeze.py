@@ -72,7 +72,7 @@ def means_of(graph: Graph, ref: Ref) -> Means:
 def write_out(graph: Graph) -> tuple[list[str], list[str]]:
     """Every SE block as pool, two dense layers and a product.
 
-    Returns names of those with an early squeeze, and of the others. It is taken where it reads fewer channels
+    Returns names of those with an early squeeze, and of the others. It is taken where it reads no more channels
     than the block's own.
     """
     early, plain = [], []
@@ -82,7 +82,7 @@ def write_out(graph: Graph) -> tuple[list[str], list[str]]:
         (ref,) = node.inputs
         spec, (reduce, *reduce_bias) = node.source.spec, as_numpy(node.source.reduce.weights)
         means = means_of(graph, ref) if spec.squeeze == "avg" else None
-        if means is not None and means.channels < reduce.shape[0]:
+        if means is not None and means.channels <= reduce.shape[0]:
             z = pooled(graph, [each for each, _ in means.terms], "avg", name=node.name)
             bias = means.bias @ reduce + (reduce_bias[0] if reduce_bias else 0)
             weights = [np.concatenate([matrix @ reduce for _, matrix in means.terms]), bias]
