@@ -13,6 +13,7 @@ from typing import Any
 import keras
 from keras import layers
 
+from senet.layers.fused import ScaledSum, ScaleShift
 from senet.layers.squeeze_excite import SqueezeExcite
 from senet.models.tables import MODELS
 
@@ -26,8 +27,9 @@ class Complexity:
 
     `multiply_adds` counts additions, each with the multiplication before it where there is one: convolutions,
     dense layers, the squeeze of an SE block, and the residual sum, whose multiplication is the SE scale where
-    the block has one. Not counted: biases and BatchNorm (they fold into a convolution), activations, pools.
-    This count meets the paper's GFLOPs (Table 2); docs/complexity.md holds the two side by side.
+    the block has one. Not counted: biases and BatchNorm (they fold into a convolution), activations, pools,
+    one of which is the squeeze in a model from `senet.optimize_for_inference`. This count meets the paper's
+    GFLOPs (Table 2); docs/complexity.md holds the two side by side.
     `activations` are the elements that convolutions write (Radosavovic et al. 2020, arXiv:2003.13678).
     """
 
@@ -146,14 +148,19 @@ def add(layer: Any, into: list[Shape], out: Shape) -> int:
     return (len(into) - 1) * math.prod(out[1:])
 
 
+def scaled_sum(layer: Any, into: list[Shape], out: Shape) -> int:
+    return math.prod(out[1:])
+
+
 RULES: dict[type, Callable[[Any, Any, Shape], int]] = {
     SqueezeExcite: squeeze_excite,
     layers.DepthwiseConv2D: depthwise,  # before Conv2D, in case one is the other's subclass
     layers.Conv2D: conv,
     layers.Dense: dense,
     layers.Add: add,
+    ScaledSum: scaled_sum,
 }
-FREE = (layers.BatchNormalization,)
+FREE = (layers.BatchNormalization, ScaleShift)
 
 
 def count_multiply_adds(layer: Any, into: Any, out: Any) -> int:

@@ -1,64 +1,22 @@
-"""Elementwise ends of an optimised network, each in one pass over the feature map.
-
-Written as several operations they read and write the whole map several times, and at inference memory is what
-these operations wait for. On TensorFlow they are compiled into one loop by XLA, on JAX XLA fuses them anyway,
-and PyTorch has a kernel for product and sum.
-"""
+"""Elementwise ends of an optimised network, in as few passes over the feature map as the engine has."""
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 import keras
 from keras import activations, layers, ops
 
 
-def scaled_sum(activation, x, scale, shift):
-    """`activation(shift + scale * x)`; the last two broadcast."""
-    return activation(shift + scale * x)
-
-
-@functools.cache
-def _on_tensorflow(activation):
-    """`scaled_sum` as one compiled loop."""
-    import tensorflow as tf
-
-    return tf.function(functools.partial(scaled_sum, activation), jit_compile=True)
-
-
-def fused_scaled_sum(activation, x, scale, shift, *, compiled: bool):
-    """`scaled_sum` in the way that fits the engine; `compiled`: TensorFlow may ask XLA."""
-    engine = keras.backend.backend()
-    if engine == "tensorflow" and compiled:
-        return _on_tensorflow(activation)(x, scale, shift)
-    if engine == "torch":
-        import torch
-
-        return activation(torch.addcmul(shift, scale, x))
-    return scaled_sum(activation, x, scale, shift)
-
-
 class _Fused(layers.Layer):
-    """What the layers here share: an activation, and whether TensorFlow may compile.
+    """A layer with an activation, by its Keras name, or None."""
 
-    Args:
-        activation: name of a Keras activation, or None.
-        compiled: on TensorFlow, compile with XLA. Set the attribute to False before tracing for a runtime
-            that has no XLA (LiteRT); the numbers are the same to rounding.
-    """
-
-    def __init__(self, activation: Any = None, *, compiled: bool = True, **kwargs: Any) -> None:
+    def __init__(self, activation: Any = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.activation = activations.get(activation)
-        self.compiled = compiled
-
-    def fused(self, x, scale, shift):
-        return fused_scaled_sum(self.activation, x, scale, shift, compiled=self.compiled)
 
     def get_config(self) -> dict[str, Any]:
-        own = {"activation": activations.serialize(self.activation), "compiled": self.compiled}
-        return {**super().get_config(), **own}
+        return {**super().get_config(), "activation": activations.serialize(self.activation)}
 
 
 @keras.saving.register_keras_serializable(package="senet")
@@ -66,7 +24,7 @@ class ScaledSum(_Fused):
     """The end of a residual block with SE: scale, sum and activation.
 
     Takes `[x, gates, shortcut]`, shapes (N, H, W, C), (N, 1, 1, C) and (N, H, W, C), and returns
-    `activation(shortcut + gates * x)`, (N, H, W, C). No weights. Arguments: `activation`, `compiled`.
+    `activation(shortcut + gates * x)`, (N, H, W, C). It has no weights; `activation` is a Keras name or None.
     """
 
     def build(self, input_shape) -> None:
@@ -79,7 +37,11 @@ class ScaledSum(_Fused):
 
     def call(self, inputs):
         x, gates, shortcut = inputs
-        return self.fused(x, gates, shortcut)
+        if keras.backend.backend() == "torch":
+            import torch
+
+            return self.activation(torch.addcmul(shortcut, gates, x))  # one pass where there would be two
+        return self.activation(shortcut + gates * x)
 
     def compute_output_shape(self, input_shape):
         return tuple(input_shape[0])
@@ -87,21 +49,50 @@ class ScaledSum(_Fused):
 
 @keras.saving.register_keras_serializable(package="senet")
 class ScaleShift(_Fused):
-    """A BatchNorm that could not be folded, and the activation behind it.
+    """What BatchNorm is at inference, and the activation behind it.
 
     (..., C) to the same shape: `activation(x * scale + shift)`, with the weights `scale` and `shift`, (C,).
-    Arguments: `activation`, `compiled`.
+    `activation` is a Keras name or None.
     """
 
     def build(self, input_shape) -> None:
         if input_shape[-1] is None:
             raise ValueError(f"{self.name}: the channels must be known. Received: input_shape={input_shape}.")
-        self.scale = self.add_weight(shape=(input_shape[-1],), initializer="ones", name="scale")
-        self.shift = self.add_weight(shape=(input_shape[-1],), initializer="zeros", name="shift")
+        # In the precision of the weights, as BatchNorm does it: half precision would lose digits.
+        shape = {"shape": (input_shape[-1],), "autocast": False}
+        self.scale = self.add_weight(**shape, initializer="ones", name="scale")
+        self.shift = self.add_weight(**shape, initializer="zeros", name="shift")
 
     def call(self, x):
-        scale, shift = (ops.cast(weight, x.dtype) for weight in (self.scale, self.shift))
-        return self.fused(x, scale, shift)
+        y = self.normalised(ops.cast(x, self.variable_dtype))
+        return self.activation(ops.cast(y, self.compute_dtype))
+
+    def normalised(self, x):
+        engine = keras.backend.backend()
+        if engine == "tensorflow" and len(x.shape) == 4 and x.dtype == "float32":
+            return _tensorflow_norm(x, self.scale, self.shift)
+        if engine == "torch":
+            import torch
+
+            return torch.addcmul(ops.convert_to_tensor(self.shift), x, ops.convert_to_tensor(self.scale))
+        return x * self.scale + self.shift
 
     def compute_output_shape(self, input_shape):
         return input_shape
+
+
+def _tensorflow_norm(x, scale, shift):
+    """`x * scale + shift` by the kernel of BatchNorm, which takes a ReLU behind it into the same pass."""
+    import tensorflow as tf
+
+    # A mean of 0 and, with the least epsilon that the kernel takes, a variance of 1.
+    epsilon, zeros = 1.001e-5, tf.zeros_like(shift)
+    return tf.raw_ops.FusedBatchNormV3(
+        x=x,
+        scale=scale,
+        offset=shift,
+        mean=zeros,
+        variance=zeros + (1 - epsilon),
+        epsilon=epsilon,
+        is_training=False,
+    ).y
