@@ -68,7 +68,7 @@ def answers_of(model: keras.Model) -> str:
     """What the model's numbers are: "probabilities", "logits", or "features"."""
     from senet.predict import ends_in_softmax
 
-    if len(model.outputs) != 1 or len(model.outputs[0].shape) != 2 or isinstance(model.output, dict):
+    if output_names(model) != ["output"] or len(model.outputs[0].shape) != 2:
         return "features"
     try:
         return "probabilities" if ends_in_softmax(model) else "logits"

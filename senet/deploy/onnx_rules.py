@@ -113,7 +113,7 @@ def linear(
 
 
 def batch_norm(graph: Graph, layer: Any, inputs: list[Value], shape: Shape) -> Value:
-    value, channels = graph.settled(inputs[0]), len(layer.moving_mean)
+    value, channels = graph.settled(inputs[0]), layer.moving_mean.shape[0]
     if layer.axis not in (-1, len(shape) - 1):
         raise ValueError(f"BatchNorm must be over the channels. Received: {layer.get_config()}.")
     scale = numpy_of(layer.gamma) if layer.scale else np.ones(channels)

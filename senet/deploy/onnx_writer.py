@@ -131,19 +131,23 @@ def write_calls(
     """Add the nodes of every layer of `model`, called on `inputs`; its outputs, in Keras' flat order."""
     known = {id(tensor): value for tensor, value in zip(model.inputs, inputs, strict=True)}
     for layer, reads, writes in calls(model):
-        missing = [tensor for tensor in reads if id(tensor) not in known]
-        if missing:
-            raise ValueError(
-                f"{layer.name!r} reads a tensor that no layer of {model.name!r} writes, or the second call "
-                f"of one. {WAY_OUT}"
-            )
-        values = [known[id(tensor)] for tensor in reads]
+        values = [find(known, tensor) for tensor in reads]
         if isinstance(layer, keras.Model):
             found = write_calls(graph, layer, values, rules)
         else:
             found = [find_rule(layer, rules)(graph, layer, values, tuple(writes[0].shape))]
         known.update(zip(map(id, writes), found, strict=True))
-    return [graph.settled(known[id(tensor)]) for tensor in model.outputs]
+    return [graph.settled(find(known, tensor)) for tensor in model.outputs]
+
+
+def find(known: dict[int, Value], tensor: Any) -> Value:
+    """The value of a symbolic tensor; ValueError for one from the second call of a layer."""
+    if id(tensor) not in known:
+        raise ValueError(
+            "A layer must be called once to be written as ONNX. Received: the tensor of another call, "
+            f"{tensor.name}. {WAY_OUT}"
+        )
+    return known[id(tensor)]
 
 
 def find_rule(layer: Any, rules: dict[type, Rule]) -> Rule:
@@ -236,7 +240,7 @@ def widened(constants: dict[str, np.ndarray]) -> list[Any]:
 
 def output_names(model: keras.Model) -> list[str]:
     """The keys of a dict of outputs; else "output", numbered from the second on."""
-    outputs = model.output
+    outputs = None if isinstance(model, keras.Sequential) else model.output
     if isinstance(outputs, dict):
         return list(keras.tree.flatten({key: key for key in outputs}))
     return ["output" if index == 0 else f"output_{index + 1}" for index in range(len(model.outputs))]
