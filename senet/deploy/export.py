@@ -15,7 +15,7 @@ import keras
 
 from senet.deploy.compare import Comparison, Latency, compare, measure_latency
 from senet.deploy.describe import check_functional, describe
-from senet.deploy.formats import FORMATS, Job
+from senet.deploy.formats import FORMATS, Job, tensorflow_engine
 from senet.deploy.metadata import SAVED_MODEL_PLACE, Metadata
 from senet.deploy.pictures import Pictures, calibration_images, sample_images
 from senet.deploy.runtimes import open_runtime
@@ -199,6 +199,8 @@ def check_options(format: str, precision: str, calibration: Any, batch: Any) -> 
             f"`precision` must be one of {', '.join(map(repr, PRECISIONS))}. Received: "
             f"precision={precision!r}."
         )
+    if format in ("litert", "tf_saved_model"):
+        tensorflow_engine()
     if precision not in FORMATS[format].precisions:
         raise ValueError(
             f"A {format} has precision='float32' only. Received: precision={precision!r}. Likely fix: "
