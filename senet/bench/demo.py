@@ -10,12 +10,14 @@ import numpy as np
 
 from senet.bench.cifar import Grid, run_grid, run_in_process
 from senet.bench.report import write_report
+from senet.data.batches import InOrder
 from senet.data.memory import load_memory
 from senet.data.pipeline import find_source
 from senet.data.preprocess import Preprocess
 from senet.data.splits import Split
 from senet.evaluate import load_run, predict_logits
-from senet.layers.squeeze_excite import SqueezeExcite
+from senet.explain.gates import read_gates
+from senet.explain.plots import draw_gate_rows
 from senet.scores import softmax
 from senet.training.config import load_config
 from senet.training.curves import COLOURS, new_figure, save_figure
@@ -72,24 +74,7 @@ def choose(p: np.ndarray, test: Split, count: int) -> Sequence[int]:
 def draw_gates(
     model: keras.Model, preprocess: Preprocess, names: tuple[str, ...], test: Split, path: Path
 ) -> None:
-    """Mean gate of every channel for the images of each class, at the last SE block of each stage.
-
-    Rows that look alike: the block treats all classes the same; rows that differ: it has come to know them
-    (the paper's section 7.2 makes this picture for SE-ResNet-50).
-    """
-    last = {layer.name.split("_")[0]: layer for layer in model.layers if isinstance(layer, SqueezeExcite)}
-    taps = keras.Model(model.inputs, [layer.gates(layer.input) for layer in last.values()])
-    found = taps.predict(preprocess(test.images), batch_size=256, verbose=0)
-    figure, axes = new_figure(len(last))
-    figure.set_size_inches(12, 3.8)
-    for axis, stage, gates in zip(axes, last, found, strict=True):
-        channels = gates[:, 0, 0, :]
-        means = np.stack([channels[test.labels == label].mean(axis=0) for label in range(len(names))])
-        image = axis.imshow(means, aspect="auto", vmin=0, vmax=1, cmap="viridis", interpolation="nearest")
-        axis.set(title=f"{stage}: {means.shape[1]} channels", xlabel="Channel", yticks=range(len(names)))
-        axis.set_yticklabels(names)
-        axis.xaxis.get_major_locator().set_params(integer=True)
-        axis.grid(visible=False)
-    axes[0].set_ylabel("Class of the image")
-    figure.colorbar(image, ax=axes, label="Mean gate")
-    save_figure(figure, path, f"{model.name}: how far each channel is let through, by class")
+    """Mean gate of every channel for the images of each class, at the last SE block of each stage."""
+    gates = read_gates(model, InOrder(test, preprocess, 256), np.arange(len(names)))
+    title = f"{model.name}: how far each channel is let through, by class"
+    draw_gate_rows(gates.last_of_stages, names, path, title=title)
