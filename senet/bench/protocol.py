@@ -21,7 +21,7 @@ POWERCAP = Path("/sys/class/powercap")
 MEMORY_WORDS = (
     "out of memory",
     "out_of_memory",
-    "oom",
+    "oom when",
     "bad_alloc",
     "bad allocation",
     "resource_exhausted",
@@ -133,12 +133,16 @@ def limit_threads(threads: int) -> None:
 def resident_peak_mib() -> float:
     """The most main memory this process has held, in MiB; nan on Windows."""
     try:
+        # Not getrusage: on Linux it begins with what the process that started this one had held.
+        rows = Path("/proc/self/status").read_text().splitlines()
+        return next(int(row.split()[1]) for row in rows if row.startswith("VmHWM")) / 1024
+    except (OSError, StopIteration):
+        pass
+    try:
         import resource
     except ImportError:
         return float("nan")
-    # Linux counts in KiB, macOS in bytes.
-    unit = 2**20 if sys.platform == "darwin" else 2**10
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # macOS counts in bytes
 
 
 class Energy:

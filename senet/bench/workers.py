@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -89,8 +90,10 @@ class Worker:
     def stop(self) -> None:
         """End the process."""
         for stream in (self.process.stdin, self.process.stdout):
-            if stream is not None:
-                stream.close()
+            # What was still to be sent to a process that is gone.
+            with contextlib.suppress(BrokenPipeError):
+                if stream is not None:
+                    stream.close()
         self.process.kill()
         self.process.wait()
         self.log.close()
