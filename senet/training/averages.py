@@ -21,8 +21,9 @@ class Averages:
 
     EVERY = 8  # steps
 
-    def __init__(self, model: keras.Model, decay: float):
-        self.model, self.decay = model, decay
+    def __init__(self, model: keras.Model, trained: keras.Model, decay: float):
+        # `trained` has the optimiser: the network itself, or what trains it.
+        self.model, self.trained, self.decay = model, trained, decay
         norms = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
         self.moving = [v for norm in norms for v in (norm.moving_mean, norm.moving_variance)]
         self.statistics = [
@@ -37,7 +38,7 @@ class Averages:
 
     def pairs(self) -> list[tuple[Any, Any]]:
         """Each variable of the network with its average; one that does not learn has none."""
-        optimizer: Any = self.model.optimizer
+        optimizer: Any = self.trained.optimizer
         optimizer = getattr(optimizer, "inner_optimizer", optimizer)  # under loss scaling
         return [
             *zip(self.model.trainable_variables, optimizer.averages, strict=True),

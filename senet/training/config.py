@@ -115,10 +115,13 @@ class Speed(Config):
 
     - `steps_per_execution`: steps between two looks of Python at the training; 1 on PyTorch.
     - `jit`: compile with XLA. None, by default: what `senet.training.environment.jit_compile` says.
+    - `gradient_checkpointing`: keep the activations at the ends of blocks only, and compute those inside
+      again for the gradient: less memory for more time.
     """
 
     steps_per_execution: int = pydantic.Field(1, ge=1)
     jit: bool | None = None
+    gradient_checkpointing: bool = False
 
 
 class CheckpointRule(Config):

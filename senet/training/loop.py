@@ -37,6 +37,7 @@ from senet.training.optim import (
     layer_factors,
     make_optimizer,
 )
+from senet.training.recompute import Recomputed
 from senet.training.run_folder import RunFolder
 
 EVALUATION_BATCH = 256
@@ -58,7 +59,9 @@ class Loop:
             placement,
         )
         self.checkpoints = Checkpoints(folder.checkpoints, config.checkpoints.keep)
-        self.averages = Averages(model, config.ema) if config.ema is not None else None
+        # What is compiled and fitted; its variables are those of the network.
+        self.trained = Recomputed(model) if config.speed.gradient_checkpointing else model
+        self.averages = Averages(model, self.trained, config.ema) if config.ema is not None else None
         self.phase: Phase | None = None
         self.stream: Iterator[Any] | None = None
         self.done = Done()
@@ -117,11 +120,11 @@ class Loop:
         """Make the network, the optimiser and the data those of `phase`; nothing where they are already."""
         if phase == self.phase:
             return
-        before = self.model.optimizer if self.phase is not None else None
+        before = self.trained.optimizer if self.phase is not None else None
         set_trainable(self.model, phase)
         self.compile()
         if before is not None:
-            carry_over(before, self.model.optimizer)
+            carry_over(before, self.trained.optimizer)
         self.close_stream()
         self.phase = phase
         self.batches: TrainingBatches = self.data.training(
@@ -142,24 +145,24 @@ class Loop:
         )
         self.metrics = [Accuracy(), MeanCrossentropy()]
         speed = config.speed
-        self.model.compile(
+        self.trained.compile(
             optimizer,
             LOSSES[config.loss](config.label_smoothing),
             weighted_metrics=self.metrics,
             jit_compile=environment.jit_compile() if speed.jit is None else speed.jit,
             steps_per_execution=speed.steps_per_execution,
         )
-        self.model.optimizer.build(self.model.trainable_variables)
+        self.trained.optimizer.build(self.model.trainable_variables)
 
     # State
 
     def variables(self) -> dict[str, Any]:
         """Everything that a step can change."""
-        metrics = [v for metric in (self.model.metrics[0], *self.metrics) for v in metric.variables]
+        metrics = [v for metric in (self.trained.metrics[0], *self.metrics) for v in metric.variables]
         return dict(
             numbered(
                 model=self.model.variables,
-                optimizer=self.model.optimizer.variables,
+                optimizer=self.trained.optimizer.variables,
                 averages=self.averages.statistics if self.averages else [],
                 metrics=metrics,
             )
@@ -198,7 +201,7 @@ class Loop:
     # Steps
 
     def train_epoch(self, epoch: int, callbacks: Sequence[keras.callbacks.Callback]) -> None:
-        """The steps of an epoch that are not done yet; its metrics are left in `self.trained`."""
+        """The steps of an epoch that are not done yet; its metrics are left in `self.row`."""
         steps, first = self.batches.steps, self.done.step
         left = (epoch + 1) * steps - first
         if self.stream is None:
@@ -206,7 +209,7 @@ class Loop:
         self.watch = Watch(first, begin=self.restore_metrics, after=self.after_step, diverged=self.diverged)
         self.last = first
         self.started = time.perf_counter() - self.done.seconds
-        history = self.model.fit(
+        history = self.trained.fit(
             self.placement.feed(self.stream, left),
             steps_per_epoch=left,
             initial_epoch=epoch,
@@ -217,7 +220,7 @@ class Loop:
         )
         self.watch.look_at_all()
         seconds = time.perf_counter() - self.started
-        self.trained = {
+        self.row = {
             "epoch": epoch + 1,
             **{key: float(history.history[key][0]) for key in ("loss", "accuracy")},
             "learning_rate": self.learning_rate(),
@@ -244,11 +247,11 @@ class Loop:
     def synchronize(self) -> None:
         """Put the values of the last step into the variables; JAX keeps them elsewhere during `fit`."""
         if keras.backend.backend() == "jax":
-            self.model.jax_state_sync()
+            self.trained.jax_state_sync()
 
     def end_epoch(self, epoch: int) -> None:
         """Validate, write the row, the curves and the checkpoint."""
-        row = {**self.trained, **self.validate()}
+        row = {**self.row, **self.validate()}
         rows = [*self.done.rows, row]
         step = (epoch + 1) * self.batches.steps
         best = step if is_best(rows) else self.done.best
@@ -287,7 +290,7 @@ class Loop:
 
     def scores(self, batches: EvaluationBatches) -> dict[str, float]:
         """Mean cross-entropy and accuracy."""
-        found = self.model.evaluate(
+        found = self.trained.evaluate(
             self.placement.feed(batches, batches.steps), steps=batches.steps, verbose=0, return_dict=True
         )
         return {"loss": float(found["crossentropy"]), "accuracy": float(found["accuracy"])}
@@ -301,7 +304,7 @@ class Loop:
     # Ends
 
     def learning_rate(self) -> float:
-        return float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
+        return float(keras.ops.convert_to_numpy(self.trained.optimizer.learning_rate))
 
     def diverged(self, step: int, loss: float, what: str = "The loss") -> None:
         """Raise DivergedError."""
