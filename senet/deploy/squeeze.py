@@ -72,8 +72,7 @@ def means_of(graph: Graph, ref: Ref) -> Means:
 def write_out(graph: Graph) -> tuple[list[str], list[str]]:
     """Every SE block as pool, two dense layers and a product.
 
-    Returns names of those with an early squeeze, and of the others. It is taken where it reads no more channels
-    than the block's own.
+    Returns names of those with an early squeeze, and of the others.
     """
     early, plain = [], []
     for key, node in graph.of_kind(SqueezeExcite):
@@ -82,7 +81,7 @@ def write_out(graph: Graph) -> tuple[list[str], list[str]]:
         (ref,) = node.inputs
         spec, (reduce, *reduce_bias) = node.source.spec, as_numpy(node.source.reduce.weights)
         means = means_of(graph, ref) if spec.squeeze == "avg" else None
-        if means is not None and means.channels <= reduce.shape[0]:
+        if means is not None and is_earlier(graph, ref, means):
             z = pooled(graph, [each for each, _ in means.terms], "avg", name=node.name)
             bias = means.bias @ reduce + (reduce_bias[0] if reduce_bias else 0)
             weights = [np.concatenate([matrix @ reduce for _, matrix in means.terms]), bias]
@@ -99,6 +98,16 @@ def write_out(graph: Graph) -> tuple[list[str], list[str]]:
         graph.shapes[gates] = shape if spec.squeeze == "none" else (shape[0], 1, 1, shape[3])
         graph.become(key, layers.Multiply, [ref, gates], {"dtype": policy})
     return early, plain
+
+
+def is_earlier(graph: Graph, ref: Ref, means: Means) -> bool:
+    """Whether to take the means of `ref` from those of others: they have fewer channels to read.
+
+    As many are as good right before a convolution, whose output then has one reader less.
+    """
+    channels = graph.shapes[ref][-1] or 0
+    before_convolution = pointwise(graph.nodes[ref.key]) is not None
+    return means.channels < channels or (means.channels == channels and before_convolution)
 
 
 def pooled(graph: Graph, refs: list[Ref], pool: str, *, name: str) -> Ref:
