@@ -2,8 +2,8 @@
 
 python benchmarks/gradient_checkpointing.py --model se_resnet_50 --batch 16
 
-Each variant is a process of its own, because peak memory is that of a process; they take turns, and the ratio of
-times is one of neighbours. Peak memory is what training adds to the process that has built and compiled the network.
+Each variant is a process of its own, because peak memory is that of a process; they take turns, and the ratio
+of times is one of neighbours. Peak memory is what training adds to the process that has built the network.
 """
 
 from __future__ import annotations

@@ -76,14 +76,17 @@ class Scored:
     labels: np.ndarray
 
 
-def evaluate(run: str | Path, data: DataConfig | None = None, *, batch: int = 256) -> Evaluation:
+def evaluate(
+    run: str | Path, data: DataConfig | None = None, *, batch: int = 256, which: str = "last"
+) -> Evaluation:
     """Score the network of a finished run on test images, by default those of its own data source.
 
-    `run` is a run folder. The images are normalised as the run's training images were. Raises ConfigError
-    for a folder that holds no run, FileNotFoundError for one that is not finished, ValueError for data of
-    another shape or other classes.
+    `run` is a run folder; `which` of its networks: "last", "averaged" (EMA) or "best" (by validation). The
+    images are normalised as the run's training images were. Raises ConfigError for a folder that holds no
+    run, FileNotFoundError for one that is not finished, ValueError for data of another shape or other classes
+    and for averaged weights that the run did not keep.
     """
-    return score(open_run(run, data), batch).evaluation
+    return score(open_run(run, data, which), batch).evaluation
 
 
 def evaluate_weights(tag: str, source: str | None = None, *, batch: int = 64) -> Evaluation:
@@ -118,14 +121,14 @@ def score(subject: Subject, batch: int, *, ten_crop: bool = False) -> Scored:
 # Runs
 
 
-def open_run(run: str | Path, data: DataConfig | None = None) -> Subject:
-    """The network of a finished run, and its test images or those of `data`. Raises as `evaluate` does."""
-    model, preprocess, class_names = load_run(run)
+def open_run(run: str | Path, data: DataConfig | None = None, which: str = "last") -> Subject:
+    """A network of a finished run, and its test images or those of `data`. Raises as `evaluate` does."""
+    model, preprocess, class_names = load_run(run, which)
     dataset = load_data(data or RunFolder(Path(run)).read_config().data)
     check_fit(model, class_names, dataset)
     return Subject(
         model=model.name,
-        weights=str(run),
+        weights=str(run) if which == "last" else f"{run} ({which})",
         network=model,
         data=dataclasses.replace(dataset, preprocess=preprocess),
         class_names=class_names,
@@ -133,16 +136,15 @@ def open_run(run: str | Path, data: DataConfig | None = None) -> Subject:
     )
 
 
-def load_run(run: str | Path) -> tuple[keras.Model, Preprocess, tuple[str, ...]]:
-    """The network of a finished run (logits), its preprocessing, and the names of its classes."""
+def load_run(run: str | Path, which: str = "last") -> tuple[keras.Model, Preprocess, tuple[str, ...]]:
+    """A network of a finished run (logits), its preprocessing, and the names of its classes."""
     folder = RunFolder(Path(run))
     folder.read_config()  # first: a folder that is no run says so
-    if not folder.model.exists():
-        raise FileNotFoundError(f"The run in {run} is not finished: it has no {folder.model.name}.")
+    path = folder.model_of(which)
     stored = read_json(folder.preprocess)
     class_names = tuple(stored.pop("class_names"))
     preprocess = Preprocess(**stored)
-    return keras.saving.load_model(folder.model, compile=False), preprocess, class_names
+    return keras.saving.load_model(path, compile=False), preprocess, class_names
 
 
 def check_fit(model: keras.Model, class_names: tuple[str, ...], dataset: Dataset) -> None:

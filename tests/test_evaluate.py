@@ -77,6 +77,33 @@ def command(monkeypatch, *arguments) -> int:
     return int(ended.value.code or 0)
 
 
+def test_averaged_and_best_weights_are_scored_too(tmp_path, monkeypatch, capsys):
+    """Each against the result that the run itself wrote down, or its own file."""
+    config = make_config({**TINY, "epochs": 2, "ema": 0.9})
+    result = train(config, tmp_path / "run", progress=False)
+    averaged = evaluate(tmp_path / "run", which="averaged")
+    assert averaged.top1 == pytest.approx(result.ema_test_accuracy)
+    assert averaged.loss == pytest.approx(result.ema_test_loss, rel=1e-5)
+    assert evaluate(tmp_path / "run").loss == pytest.approx(result.test_loss, rel=1e-5)
+    assert averaged.loss != pytest.approx(result.test_loss, rel=1e-5)
+    assert command(monkeypatch, "evaluate", tmp_path / "run", "--which", "averaged", "--json") == 0
+    record = json.loads(capsys.readouterr().out)
+    assert record["loss"] == pytest.approx(averaged.loss)
+    assert record["weights"].endswith("(averaged)")
+    # The best epoch was the last one where the run left no file of its own.
+    best = open_run(tmp_path / "run", which="best")
+    path = tmp_path / "run" / ("model_best.keras" if result.best_epoch != 2 else "model.keras")
+    for ours, stored in zip(best.network.weights, keras.saving.load_model(path).weights, strict=True):
+        np.testing.assert_array_equal(keras.ops.convert_to_numpy(ours), keras.ops.convert_to_numpy(stored))
+
+
+def test_weights_that_a_run_does_not_have_are_refused(run_folder):
+    with pytest.raises(ValueError, match="no averaged weights"):
+        evaluate(run_folder, which="averaged")
+    with pytest.raises(ValueError, match="`which` must be one of 'last', 'averaged', 'best'"):
+        evaluate(run_folder, which="ema")
+
+
 # Numbers
 
 

@@ -74,7 +74,13 @@ class Outcome:
 
 
 def run_evaluation(
-    targets: Sequence[str], weights: str | None, source: str | None, *, batch: int, ten_crop: bool
+    targets: Sequence[str],
+    weights: str | None,
+    source: str | None,
+    *,
+    batch: int,
+    ten_crop: bool,
+    which: str = "last",
 ) -> Iterator[Outcome]:
     """The scores of each target, one after another, so that the networks are not held together.
 
@@ -85,7 +91,7 @@ def run_evaluation(
     for target in targets:
         check_target(target, weights)
     for target in targets:
-        subject = open_target(target, weights, source)
+        subject = open_target(target, weights, source, which)
         yield Outcome(subject=subject, scored=score(subject, batch, ten_crop=ten_crop), ten_crop=ten_crop)
 
 
@@ -111,13 +117,13 @@ def check_target(target: str, weights: str | None) -> None:
         )
 
 
-def open_target(target: str, weights: str | None, source: str | None) -> Subject:
-    """The network and the images that a target names."""
+def open_target(target: str, weights: str | None, source: str | None, which: str = "last") -> Subject:
+    """The network and the images that a target names; `which` network, where the target is a run."""
     if target in MODELS:
         return open_weights(find_weights(target, str(weights)).tag, source, target)
     if target in catalogue.entries():
         return open_weights(target, source)
-    return open_run(target, DataConfig(source=source) if source else None)
+    return open_run(target, DataConfig(source=source) if source else None, which)
 
 
 # Files

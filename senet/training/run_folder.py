@@ -26,6 +26,9 @@ METRICS = (
 )
 
 
+MODEL_FILES = {"last": "model", "averaged": "averaged", "best": "best"}  # properties of RunFolder
+
+
 @dataclasses.dataclass(frozen=True)
 class RunFolder:
     """Paths and files of one run; every file is written aside and renamed."""
@@ -75,6 +78,27 @@ class RunFolder:
     @property
     def best(self) -> Path:
         return self.path / "model_best.keras"
+
+    def model_of(self, which: str) -> Path:
+        """The file of a finished run's network: "last", "averaged" (EMA) or "best", by validation.
+
+        Without a file of its own the best epoch was the last one. ValueError for another word, or where the
+        run kept no averaged weights; FileNotFoundError for a run that is not finished.
+        """
+        if which not in MODEL_FILES:
+            raise ValueError(
+                f"`which` must be one of {', '.join(map(repr, MODEL_FILES))}. Received: which={which!r}."
+            )
+        if not self.model.exists():
+            raise FileNotFoundError(f"The run in {self.path} is not finished: it has no {self.model.name}.")
+        path: Path = getattr(self, MODEL_FILES[which])
+        if path.exists():
+            return path
+        if which == "averaged":
+            raise ValueError(
+                f"The run in {self.path} kept no averaged weights. Train with `ema`, or ask for 'last'."
+            )
+        return self.model
 
     def claim(self, config: TrainConfig, environment: dict[str, Any]) -> None:
         """Write the resolved config and the environment first, so that a crash leaves its recipe.

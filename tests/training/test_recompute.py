@@ -67,6 +67,7 @@ def test_variables_keep_their_order():
     assert [v.path for v in Recomputed(model).variables] == [v.path for v in model.variables]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", tables.NAMES)
 def test_every_network_is_cut_at_its_blocks(name):
     model = tables.build(name, input_shape=(*tables.side(name), 3))

@@ -19,6 +19,7 @@ def evaluate(
     ten_crop: Annotated[bool, typer.Option("--ten-crop", help="Average ten crops of each image.")] = False,
     confusion: Annotated[Path | None, typer.Option(help="Draw what is taken for what into this PNG.")] = None,
     per_class: Annotated[Path | None, typer.Option(help="Write a row for each class into this CSV.")] = None,
+    which: Annotated[str, typer.Option(help="Network of a run: last, averaged or best.")] = "last",
     batch_size: Annotated[int, typer.Option(help="Images a step.")] = 64,
     as_json: AsJson = False,
 ) -> None:
@@ -27,7 +28,7 @@ def evaluate(
 
     check_files(targets, confusion, per_class)
     records = []
-    for outcome in run_evaluation(targets, weights, data, batch=batch_size, ten_crop=ten_crop):
+    for outcome in run_evaluation(targets, weights, data, batch=batch_size, ten_crop=ten_crop, which=which):
         write_files(outcome, csv, confusion, per_class)
         records.append(record(outcome))
     emit(records if len(records) > 1 else records[0], as_json, lambda: print_records(records))
