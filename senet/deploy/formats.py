@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import tempfile
 import warnings
@@ -112,8 +111,7 @@ def write_litert(job: Job, path: Path) -> str:
     tf = tensorflow_engine()
     need("ai_edge_litert.interpreter")
     with tempfile.TemporaryDirectory() as folder:
-        with without_xla(job.model):
-            save_model_folder(job, Path(folder))
+        save_model_folder(job, Path(folder))
         converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=[ENDPOINT])
         if job.metadata.precision != "float32":
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
@@ -134,26 +132,6 @@ def representative(job: Job) -> Iterator[Any]:
     batch = job.metadata.input_shape[0] or 1
     for start in range(0, len(job.calibration) - batch + 1, batch):
         yield ENDPOINT, {"image": job.calibration[start : start + batch]}
-
-
-@contextlib.contextmanager
-def without_xla(model: keras.Model) -> Iterator[None]:
-    """Keep layers from compiling by XLA, which LiteRT does not have."""
-    compiled = [layer for layer in every_layer(model) if getattr(layer, "compiled", None) is True]
-    try:
-        for layer in compiled:
-            layer.compiled = False
-        yield
-    finally:
-        for layer in compiled:
-            layer.compiled = True
-
-
-def every_layer(model: keras.Model) -> Iterator[Any]:
-    for layer in model.layers:
-        yield layer
-        if isinstance(layer, keras.Model):
-            yield from every_layer(layer)
 
 
 @dataclasses.dataclass(frozen=True)

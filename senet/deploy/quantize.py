@@ -32,9 +32,10 @@ def quantize_onnx(model: Any, images: np.ndarray, *, exclude: Sequence[str] = ()
             return None if start is None else {model.graph.input[0].name: images[start : start + batch]}
 
     with tempfile.TemporaryDirectory() as folder:
-        target = Path(folder, "int8.onnx")
+        source, target = Path(folder, "float32.onnx"), Path(folder, "int8.onnx")
+        source.write_bytes(model.SerializeToString())  # a model in memory would be emptied of its weights
         quantization.quantize_static(
-            model,
+            source,
             target,
             Reader(),
             quant_format=quantization.QuantFormat.QDQ,

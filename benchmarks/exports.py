@@ -1,0 +1,116 @@
+"""What exported files answer and take: networks × formats × precisions.
+
+Each network gets random weights with the statistics of a batch of the images (or those of a published weight
+set), is exported, and is compared with itself on the images; the reports of `senet.export` are the result.
+
+    python benchmarks/exports.py --images FOLDER                    # the seven published networks
+    python benchmarks/exports.py --models se_resnet_18 --image-size 64
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from senet.data.preprocess import Preprocess
+from senet.deploy.export import export
+from senet.deploy.formats import FORMATS
+from senet.files import write_json
+from senet.predict import list_sources
+from senet.training import environment
+from senet.zoo import create_model
+
+PUBLISHED = (
+    "se_bn_inception",
+    "se_resnet_50",
+    "se_resnet_101",
+    "se_resnet_152",
+    "se_resnext_50_32x4d",
+    "se_resnext_101_32x4d",
+    "senet_154",
+)
+RESULT = Path(__file__).parent / "results" / "exports.json"
+SAMPLES = 100  # images to compare on
+
+
+def read_images(folder: Path | None, size: int) -> np.ndarray:
+    """Images as the networks read them, (N, size, size, 3): of a folder, or noise where there is none."""
+    if folder is None:
+        return np.random.default_rng(0).normal(size=(32, size, size, 3)).astype(np.float32)
+    preprocess = Preprocess.timm(size)
+    sources = list_sources(folder, channels=3)[: 2 * SAMPLES]
+    return preprocess.batch([source.image for source in sources])
+
+
+def network(name: str, weights: str | None, images: np.ndarray) -> keras.Model:
+    """A network for images of this size; without weights its BatchNorm has the statistics of some of them."""
+    keras.utils.set_random_seed(0)
+    model = create_model(name, weights=weights, input_shape=images.shape[1:])
+    if weights is None:
+        norms = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
+        for norm in norms:
+            norm.momentum = 0.0  # the statistics of the next batch, and of no other
+        model(images[:8], training=True)
+    return model
+
+
+def measure(name: str, options: argparse.Namespace, images: np.ndarray, folder: Path) -> list[dict[str, Any]]:
+    """One row a format and precision of a network: its report, or the error."""
+    model = network(name, options.weights, images)
+    half = max(1, len(images) // 2)
+    rows = []
+    for kind in options.formats:
+        for precision in FORMATS[kind].precisions:
+            row = {"network": name, "format": kind, "precision": precision}
+            try:
+                report = export(
+                    model,
+                    folder / f"{name}-{precision}{FORMATS[kind].suffix}",
+                    kind,
+                    precision=precision,
+                    calibration=images[half:] if precision == "int8" else None,
+                    samples=images[:half],
+                    batch=1,
+                    min_agreement=0.0,  # the figure is what is asked for
+                )
+                row["report"] = {**dataclasses.asdict(report), "path": Path(report.path).name}
+            except ValueError as error:
+                row["error"] = str(error)
+            print(row)
+            rows.append(row)
+    return rows
+
+
+def main() -> None:
+    """Measure, and write the result file."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--models", nargs="+", default=PUBLISHED)
+    parser.add_argument("--formats", nargs="+", default=tuple(FORMATS), choices=tuple(FORMATS))
+    parser.add_argument("--weights", help="of every network: imagenet, or none")
+    parser.add_argument("--images", type=Path, help="folder: the first half to compare on, the rest for int8")
+    parser.add_argument("--image-size", type=int, default=224)
+    parser.add_argument("--output", type=Path, default=RESULT)
+    options = parser.parse_args()
+    images = read_images(options.images, options.image_size)
+    rows = []
+    for name in options.models:
+        with tempfile.TemporaryDirectory() as folder:
+            rows += measure(name, options, images, Path(folder))
+        given = "photographs" if options.images else "noise"
+        result = {
+            "rows": rows,
+            "images": {"kind": given, "count": len(images), "size": options.image_size},
+            "weights": options.weights or "random, with the statistics of a batch of the images",
+            "environment": environment.describe(),
+        }
+        write_json(options.output, result)  # after each network: what is done is kept
+
+
+if __name__ == "__main__":
+    main()
