@@ -25,7 +25,7 @@ from senet.training.curves import COLOURS, new_figure, save_figure
 RESULT = "throughput.json"
 HOW_TO_READ = (
     "Every subject is a warm process of its own. In each round all have a short turn, one after the other, "
-    "while the rest are idle; a turn begins with a step that is not timed. ± columns are the quartiles over "
+    "while the rest are idle; a turn begins with a step that is not timed. Quartiles and range are over "
     "rounds; ratios are taken round by round, so that what slows the machine slows both sides."
 )
 NO_ENERGY = "Energy: none, the machine has no powercap counter that this process may read."
@@ -121,21 +121,23 @@ def short_label(subject: Subject) -> str:
 def bars(path: Path, title: str, rows: Sequence[tuple[str, Spread, str]]) -> None:
     """Horizontal bars to the median, with the quartiles; a colour for each key (the third entry)."""
     figure, (axis,) = new_figure(1)
-    figure.set_size_inches(7.2, 1.3 + 0.42 * len(rows))
+    figure.set_size_inches(5.6, 0.9 + 0.52 * len(rows))
     keys = list(dict.fromkeys(key for _, _, key in rows))
-    for at, (_, spread, key) in enumerate(rows):
+    for at, (label, spread, key) in enumerate(rows):
         colour = COLOURS[keys.index(key) % len(COLOURS)]
         quartiles = [[spread.median - spread.low], [spread.high - spread.median]]
-        axis.barh(at, spread.median, color=colour, alpha=0.85, height=0.62)
+        axis.barh(at, spread.median, color=colour, alpha=0.85, height=0.44)
         axis.errorbar(spread.median, at, xerr=quartiles, color="black", capsize=2, linewidth=1)
-        edge = max(spread.high, 0)
-        axis.annotate(
-            f"{spread.median:.3g}", (edge, at), (5, 0), textcoords="offset points", va="center", fontsize=9
-        )
-    axis.set_yticks(range(len(rows)), [label for label, _, _ in rows], fontsize=9)
-    axis.invert_yaxis()
-    axis.grid(axis="y", visible=False)
-    axis.margins(x=0.12)
+        place = {"textcoords": "offset points", "fontsize": 9}
+        value = f"{spread.median:,.0f}" if spread.median >= 1000 else f"{spread.median:.3g}"
+        axis.annotate(value, (max(spread.high, 0), at), (5, 0), va="center", **place)
+        # Above its bar: beside it, names would take half of a telephone's width.
+        axis.annotate(label, (0, at - 0.24), (2, 1), va="bottom", **place)
+    axis.set_yticks([])
+    axis.set_ylim(len(rows) - 0.6, -0.8)
+    axis.margins(x=0.14)
+    axis.axvline(0, color="black", linewidth=0.8)
+    axis.spines["left"].set_visible(False)
     save_figure(figure, path, title)
 
 
@@ -193,9 +195,10 @@ def speed_table(rows: Sequence[Row]) -> Table:
 
 
 def latency_table(rows: Sequence[Row]) -> Table:
+    told = any(row.joules is not None for row in rows)
     columns = (
         *("Subject", "p50, ms", "p90, ms", "p99, ms", "Steps", "To first answer, s", "Peak memory, MiB"),
-        "Joules an image",
+        *["Joules an image"] * told,
     )
     cells = [
         (
@@ -204,7 +207,7 @@ def latency_table(rows: Sequence[Row]) -> Table:
             row.steps,
             f"{row.start_seconds:.1f}",
             f"{row.peak_mib:,.0f}",
-            None if row.joules is None else figure(row.joules),
+            *[None if row.joules is None else figure(row.joules)] * told,
         )
         for row in rows
     ]
