@@ -1,6 +1,6 @@
 """What the training loop costs over a bare loop of the engine's compiled train step.
 
-Both train the same network on batches of the same shape, in turns within each round: the bare loop on one
+Both train the same network on batches of the same shape, in turns, an epoch each: the bare loop on one
 batch that lies ready, ours with everything a run has (shuffling, augmentation, metrics, progress, the
 checkpoint and the rows at the end of the epoch). The ratio is taken round by round.
 
@@ -15,16 +15,19 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 
-from senet.data import MemoryDataset, Preprocess, Split, TrainingBatches
+from senet.data import MemoryDataset, Preprocess, Split
 from senet.data.splits import Read
 from senet.files import write_json
 from senet.training import environment
 from senet.training.config import TrainConfig, make_config
-from senet.training.fit import build, fit
+from senet.training.distribute import place
+from senet.training.fit import build
+from senet.training.loop import Loop
 from senet.training.run_folder import RunFolder
 
 
@@ -67,50 +70,57 @@ def bare_loop(model: keras.Model, x: np.ndarray, y: np.ndarray) -> Callable[[int
     return run
 
 
-def our_loop(
-    config: TrainConfig, data: MemoryDataset, model: keras.Model, batches: TrainingBatches
-) -> Callable[[], None]:
-    """A function that runs one epoch as `senet.train` does, in a fresh folder."""
+class Timed(Loop):
+    """The loop of a run that after each epoch gives the bare loop its turn, and times both."""
 
-    def run() -> None:
-        with tempfile.TemporaryDirectory() as folder:
-            fit(config, RunFolder(Path(folder)), model, batches, data, progress=True)
+    def __init__(self, *arguments: Any, bare: Callable[[int], None]) -> None:
+        super().__init__(*arguments)
+        self.bare, self.begun = bare, time.perf_counter()
+        self.times: dict[str, list[float]] = {"bare": [], "ours": []}
 
-    return run
+    def end_epoch(self, epoch: int) -> None:
+        super().end_epoch(epoch)
+        steps = self.batches.steps
+        self.times["ours"].append((time.perf_counter() - self.begun) / steps)
+        start = time.perf_counter()
+        self.bare(steps)
+        self.times["bare"].append((time.perf_counter() - start) / steps)
+        self.begun = time.perf_counter()
 
 
-def measure(model_name: str, batch: int, steps: int, rounds: int) -> dict[str, object]:
-    """Seconds a step of both loops, and their ratio, over `rounds` rounds after a warm-up."""
-    config = make_config({"model": model_name, "epochs": 1, "batch": batch, "data": {"source": "cifar10"}})
+def noise(config: TrainConfig, steps: int) -> MemoryDataset:
+    """Random images in memory for an epoch of so many steps."""
     rng = np.random.default_rng(0)
     split = Split(
-        rng.integers(0, 256, (batch * steps, 32, 32, 3), np.uint8),
-        rng.integers(0, 10, batch * steps, np.int32),
+        rng.integers(0, 256, (config.batch * steps, 32, 32, 3), np.uint8),
+        rng.integers(0, 10, config.batch * steps, np.int32),
     )
-    preprocess = Preprocess.of(split.images)
-    names = tuple("0123456789")
-    empty = split.take(np.arange(0))
-    data = MemoryDataset(
+    return MemoryDataset(
         name="noise",
-        class_names=names,
-        preprocess=preprocess,
+        class_names=tuple("0123456789"),
+        preprocess=Preprocess.of(split.images),
         train_split=split,
-        validation_split=empty,
+        validation_split=split.take(np.arange(0)),
         config=config.data.resolved(),
         read_test=lambda: Read(split),
     )
-    batches = data.training(batch, seed=0)
-    model = build(config, data, steps=batches.steps)
-    x, y = next(batches.stream())
-    ours, bare = our_loop(config, data, model, batches), bare_loop(model, x, y)
-    ours()
-    bare(3)
-    times: dict[str, list[float]] = {"bare": [], "ours": []}
-    for _ in range(rounds):
-        for name, run in (("bare", lambda: bare(steps)), ("ours", ours)):
-            start = time.perf_counter()
-            run()
-            times[name].append((time.perf_counter() - start) / steps)
+
+
+def measure(model_name: str, batch: int, steps: int, rounds: int) -> dict[str, object]:
+    """Seconds a step of both loops, and their ratio, over `rounds` epochs after one that compiles."""
+    config = make_config(
+        {"model": model_name, "epochs": rounds + 1, "batch": batch, "data": {"source": "cifar10"}}
+    )
+    data, placement = noise(config, steps), place("one")
+    with tempfile.TemporaryDirectory() as name:
+        folder = RunFolder(Path(name))
+        other = Loop(config, folder, build(config, data), data, placement)
+        other.enter(config.phase_at(0))
+        bare = bare_loop(other.model, *next(other.batches.stream()))
+        bare(3)
+        loop = Timed(config, folder, build(config, data), data, placement, bare=bare)
+        loop.run(progress=True)
+    times = {who: seconds[1:] for who, seconds in loop.times.items()}
     ratios = [o / b for o, b in zip(times["ours"], times["bare"], strict=True)]
     return {
         "model": model_name,
