@@ -19,6 +19,7 @@ from senet.errors import did_you_mean
 from senet.evaluate import Subject
 from senet.explain.excitation_report import Excitation, write_excitation
 from senet.explain.gates import read_gates, se_layers
+from senet.explain.names import readable
 from senet.explain.removal import remove_stages, se_costs
 
 PAPER_CLASSES = ("goldfish", "pug", "airliner", "cliff")
@@ -60,8 +61,8 @@ def explain_excitation(
 
 
 def class_names(subject: Subject) -> list[str]:
-    """The names of the data's classes in the words of the network: its own for WordNet ids."""
-    return [str(subject.class_names[index]).replace("_", " ") for index in subject.classes]
+    """The names of the data's classes, (K,) of `subject.classes`, for people."""
+    return readable([subject.class_names[index] for index in subject.classes])
 
 
 def find_classes(wanted: Sequence[str], data: Dataset, names: Sequence[str]) -> list[int]:

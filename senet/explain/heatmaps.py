@@ -12,6 +12,7 @@ import numpy as np
 from senet.data.preprocess import ImageLike, Preprocess
 from senet.errors import did_you_mean
 from senet.explain.grad_cam import AUTO, CLOSED_FORM, GRADIENT, LAST, GradCam, Maps
+from senet.explain.names import readable
 from senet.explain.sheets import Tile, draw_sheet, rgb
 from senet.explain.tables import write_csv
 from senet.page import Picture, Section, Table, write_page
@@ -59,7 +60,7 @@ def heatmaps(
     are those of `GradCam`. ValueError for an unknown class, an image that cannot be read, and as there.
     """
     preprocess = find_preprocess(model, preprocess)
-    names = class_labels(model, labels)
+    names = readable(class_labels(model, labels))
     wanted = None if label is None else find_label(label, names)
     sources = list_sources(images, channels=len(preprocess.mean))
     explain = GradCam(model, layer=layer, way=way)
@@ -94,7 +95,7 @@ def named(
 
 def find_label(label: str, names: Sequence[str]) -> int:
     """The index of a class by its name; ValueError where there is none such."""
-    known = {name.lower().replace("_", " "): index for index, name in reversed(list(enumerate(names)))}
+    known = {name.lower(): index for index, name in reversed(list(enumerate(names)))}
     found = known.get(label.lower().replace("_", " "))
     if found is None:
         raise ValueError(

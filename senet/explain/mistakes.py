@@ -14,6 +14,7 @@ from senet.data.dataset import Dataset
 from senet.data.stream import StreamDataset
 from senet.evaluate import Subject
 from senet.explain.copies import kept_rows
+from senet.explain.names import readable
 from senet.explain.sheets import Tile, draw_sheet
 from senet.explain.tables import write_csv
 from senet.page import Picture, Section, Table, write_page
@@ -65,7 +66,7 @@ def find_mistakes(subject: Subject, *, count: int = 30, batch: int = 64) -> Mist
     """
     if count < 1:
         raise ValueError(f"`count` must be at least 1. Received: count={count}.")
-    names, data = subject.class_names, subject.data
+    names, data = readable(subject.class_names), subject.data
     kept_worst: list[tuple[float, int, Mistake]] = []
     truths, answers, place = [], [], 0
     for images, labels, kept in kept_rows(data.test(batch)):
@@ -78,8 +79,8 @@ def find_mistakes(subject: Subject, *, count: int = 30, batch: int = 64) -> Mist
             mistake = Mistake(
                 image=place + int(row),
                 file=file_of(data, place + int(row)),
-                truth=str(names[truth[row]]),
-                answer=str(names[said[row]]),
+                truth=names[truth[row]],
+                answer=names[said[row]],
                 probability=sure,
                 probability_of_truth=float(p[row, truth[row]]),
                 pixels=pixels_of(images[row], data),

@@ -12,6 +12,7 @@ from senet.data import load_data
 from senet.data.config import DataConfig
 from senet.explain.excitation import choose_classes, explain_excitation, find_classes, first_of_each, thinned
 from senet.explain.gates import se_layers
+from senet.explain.names import readable
 from senet.page import number_of
 from tests.browser import check_page
 from tests.explain.subjects import CLASSES, dataset, images, network, subject
@@ -168,3 +169,10 @@ def test_a_network_without_se_is_refused_before_an_image_is_read(tmp_path):
     with pytest.raises(ValueError, match="must have SE blocks"):
         explain_excitation(plain, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_wordnet_ids_are_read_as_names():
+    assert readable(["n01443537", "n01517565", "n99999999", "Great_Dane"]) == [
+        *("goldfish", "n01517565", "n99999999", "Great Dane")
+    ]
+    assert readable(["n02012849"]) == ["n02012849"]  # one of two classes that are called crane
