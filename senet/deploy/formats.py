@@ -80,7 +80,7 @@ def write_saved_model(job: Job, path: Path) -> str:
 
 def save_model_folder(job: Job, path: Path) -> None:
     """A SavedModel whose one endpoint takes "image" and gives a dict of outputs."""
-    tensorflow_engine()
+    tf = tensorflow_engine()
     names, baked = job.metadata.outputs, job.baked
 
     def serve(image):
@@ -89,11 +89,12 @@ def save_model_folder(job: Job, path: Path) -> None:
         outputs = keras.tree.flatten(job.model(image, training=False))
         return {name: keras.ops.cast(output, "float32") for name, output in zip(names, outputs, strict=True)}
 
-    archive = keras.export.ExportArchive()
-    archive.track(job.model)
-    image = keras.InputSpec(shape=job.metadata.input_shape, dtype="float32", name="image")
-    archive.add_endpoint(ENDPOINT, serve, input_signature=[image])
-    archive.write_out(path, verbose=False)
+    # Not by keras.export.ExportArchive, which writes every weight twice.
+    module = tf.Module()
+    module.weights = [variable.value for variable in job.model.variables]
+    image = tf.TensorSpec(job.metadata.input_shape, tf.float32, name="image")
+    module.serve = tf.function(serve, input_signature=[image])
+    tf.saved_model.save(module, str(path), signatures={ENDPOINT: module.serve})
 
 
 def tensorflow_engine() -> Any:
