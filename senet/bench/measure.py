@@ -98,6 +98,10 @@ def fit_statistics(model: Any) -> None:
     import keras
 
     norms = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    for norm in norms:
+        if norm.name.endswith(("_expand_bn", "_spatial2_bn")):
+            # Branches of full strength make rounding grow with depth: 1e-4 of the answer in SENet-154.
+            norm.gamma.assign(keras.ops.full(norm.gamma.shape, 0.3))
     momentums = [norm.momentum for norm in norms]
     for norm in norms:
         norm.momentum = 0.0  # the statistics of the next batch, and of no other
