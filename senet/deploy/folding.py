@@ -9,6 +9,7 @@ from keras import layers
 
 from senet.deploy.graph import Graph, Node, Ref
 from senet.deploy.linear import CONVOLUTIONS, as_numpy, is_linear, output_channels, scale_outputs, sources_of
+from senet.layers.batch_norm import BatchNorm
 from senet.layers.fused import ScaledSum, ScaleShift
 from senet.layers.shake import Shake
 
@@ -67,7 +68,7 @@ def affine(graph: Graph, node: Node) -> tuple[np.ndarray, np.ndarray] | None:
 def fold_norms(graph: Graph) -> list[str]:
     """Fold each BatchNorm into the convolutions that it alone reads."""
     folded = []
-    for key, node in graph.of_kind(layers.BatchNormalization):
+    for key, node in graph.of_kind(BatchNorm, layers.BatchNormalization):
         change, sources = affine(graph, node), sources_of(graph, key)
         if change is None or sources is None or not same_dtype(graph, node, sources):
             continue
@@ -169,7 +170,7 @@ def fuse_sums(graph: Graph) -> list[str]:
 def keep_norms(graph: Graph) -> list[str]:
     """Every BatchNorm that is left, and the activation behind it, as one scale and shift."""
     kept = []
-    for key, node in graph.of_kind(layers.BatchNormalization):
+    for key, node in graph.of_kind(BatchNorm, layers.BatchNormalization):
         change = affine(graph, node)
         if change is None:
             continue

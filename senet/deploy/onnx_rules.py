@@ -13,6 +13,7 @@ from keras import layers
 from senet.deploy.onnx_activations import activate
 from senet.deploy.onnx_writer import Graph, Pads, Rule, Value
 from senet.layers.adaptive_pool import AdaptiveMeanPool
+from senet.layers.batch_norm import BatchNorm
 from senet.layers.channel_shuffle import ChannelShuffle
 from senet.layers.fused import ScaledSum, ScaleShift
 from senet.layers.grouped_conv import GroupedConv2D
@@ -312,6 +313,7 @@ RULES: dict[type, Rule] = {
     GroupedConv2D: conv,
     layers.DepthwiseConv2D: depthwise,
     layers.Dense: dense,
+    BatchNorm: batch_norm,
     layers.BatchNormalization: batch_norm,
     ScaleShift: scale_shift,
     layers.Activation: activation,

@@ -7,6 +7,7 @@ from functools import partial
 import keras
 from keras import layers
 
+from senet.layers.batch_norm import BatchNorm
 from senet.layers.grouped_conv import GroupedConv2D
 from senet.layers.squeeze_excite import check_choice
 
@@ -40,7 +41,7 @@ def norm_act(x, *, act: str | None = "relu", epsilon: float = 1e-5, decay: float
 
     It is Keras' momentum; PyTorch's is one minus it. `act=None` leaves the activation out.
     """
-    x = layers.BatchNormalization(momentum=decay, epsilon=epsilon, name=f"{name}_bn")(x)
+    x = BatchNorm(momentum=decay, epsilon=epsilon, name=f"{name}_bn")(x)
     return layers.Activation(act, name=f"{name}_act")(x) if act else x
 
 

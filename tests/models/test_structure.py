@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import senet
-from senet.layers import SESpec, SqueezeExcite
+from senet.layers import BatchNorm, SESpec, SqueezeExcite
 from senet.zoo import get_spec
 from tests.layers import reference
 from tests.models.graph import consumers, producers
@@ -268,11 +268,11 @@ def test_names_follow_one_scheme(name):
 
 
 @pytest.mark.parametrize("name", ["se_resnet_50", BASIC])
-def test_layers_are_keras_own_or_squeeze_excite(networks, name):
+def test_layers_are_keras_own_or_of_this_package(networks, name):
     foreign = {
         type(layer) for layer in networks[name].layers if not type(layer).__module__.startswith("keras")
     }
-    assert foreign == {SqueezeExcite}
+    assert foreign == {SqueezeExcite, BatchNorm}
     assert not layers_of(networks[name], keras.layers.Lambda)
 
 
