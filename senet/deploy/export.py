@@ -74,6 +74,33 @@ class ExportReport:
         return json.dumps(dataclasses.asdict(self), indent=2)
 
 
+@dataclasses.dataclass(frozen=True)
+class Wishes:
+    """The options of `export`, which says what each means."""
+
+    precision: str
+    calibration: Any
+    batch: int | None
+    image_size: int | tuple[int, int] | None
+    preprocess: Preprocess | None
+    bake_preprocess: bool
+    labels: Sequence[str] | None
+    samples: Any
+    optimize: bool
+    min_agreement: float | None
+
+    @property
+    def limit(self) -> Limit:
+        usual = LIMITS[self.precision]
+        if self.min_agreement is None:
+            return usual
+        return dataclasses.replace(usual, agreement=self.min_agreement)
+
+    @property
+    def baked(self) -> Preprocess | None:
+        return self.preprocess if self.bake_preprocess else None
+
+
 def export(
     model: keras.Model,
     path: str | Path,
@@ -98,14 +125,13 @@ def export(
         format: "onnx", "openvino", "litert" or "tf_saved_model"; by default what the path's suffix says. The
             last two come from TensorFlow, which must be the engine.
         precision: "float32"; "float16": weights in half precision, half the size, computed in float32;
-            "int8": weights and activations in 8 bits, the gates of SE blocks in float32 (in LiteRT too
-            where its converter leaves them). A SavedModel is float32.
+            "int8": weights and activations in 8 bits, the gates of SE blocks in float32; in LiteRT its
+            converter decides which layers, and gates are not kept apart. A SavedModel is float32.
         calibration: for int8, images like those the network will see, some 100 or more: paths, folders,
             images of Pillow's, uint8 arrays (H, W, C); or one float32 array (N, H, W, C), normalised already.
         batch: number of images a call; None: any.
         image_size: side, or (H, W); None: what the model has, any where that is open.
-        preprocess: what makes the network's input from an image; default `model.preprocess`. It is written
-            into the metadata.
+        preprocess: from an image to the network's input, for the metadata too; default `model.preprocess`.
         bake_preprocess: the file takes pixels, 0 to 255, and normalises them itself.
         labels: name of each class, for the metadata; by default those of `senet.predict`.
         samples: images to compare on, as for `calibration`; default the calibration images, else generated
@@ -119,43 +145,40 @@ def export(
     file is left, and one that was there before stays. ImportError names the extra of a runtime that is not
     installed.
     """
-    path = Path(path)
-    format = resolve_format(path, format)
-    check_options(format, precision, calibration, batch)
-    check_functional(model)
     preprocess = preprocess or getattr(model, "preprocess", None)
-    if bake_preprocess and preprocess is None:
-        raise ValueError("`bake_preprocess` needs a `preprocess`, and the model has none. Give one.")
-    metadata = describe(
-        model,
-        input_shape=resolve_shape(model, batch, image_size),
-        labels=labels,
-        preprocess=preprocess,
-        precision=precision,
-        baked=bake_preprocess,
+    wishes = Wishes(
+        *(precision, calibration, batch, image_size, preprocess, bake_preprocess),
+        *(labels, samples, optimize, min_agreement),
     )
+    return write_checked(model, Path(path), format, wishes)
+
+
+def write_checked(model: keras.Model, path: Path, format: str | None, wishes: Wishes) -> ExportReport:
+    """What `export` does."""
+    format = resolve_format(path, format)
+    check_options(format, wishes.precision, wishes.calibration, wishes.batch)
+    check_functional(model)
+    metadata = metadata_of(model, wishes)
     pictures = Pictures.of(model, metadata)
-    calibrated = None if calibration is None else calibration_images(pictures, calibration, batch or 1)
-    samples_from, compared = sample_images(pictures, samples, calibrated)
-    written = optimized(model) if optimize else model
+    calibrated = None
+    if wishes.calibration is not None:
+        calibrated = calibration_images(pictures, wishes.calibration, wishes.batch or 1)
+    samples_from, compared = sample_images(pictures, wishes.samples, calibrated)
     job = Job(
-        model=written,
+        model=optimized(model) if wishes.optimize else model,
         metadata=metadata,
-        baked=preprocess if bake_preprocess else None,
-        calibration=calibrated if precision == "int8" else None,
+        baked=wishes.baked,
+        calibration=calibrated if wishes.precision == "int8" else None,
     )
-    limit = LIMITS[precision]
-    if min_agreement is not None:
-        limit = dataclasses.replace(limit, agreement=min_agreement)
     with aside(path, format) as draft:
         FORMATS[format].write(job, draft)
         predictor = open_runtime(draft, FORMATS[format].runtime)
         found = compare(model, predictor, pictures, compared)
-        check_difference(found, limit, path, samples_from)
+        check_difference(found, wishes.limit, path, samples_from)
         report = ExportReport(
             path=str(path),
             format=format,
-            optimized=optimize,
+            optimized=wishes.optimize,
             **of_file(metadata, predictor, draft),
             **dataclasses.asdict(found),
             samples=len(compared),
@@ -164,6 +187,20 @@ def export(
         )
         write_report(report, draft)
     return report
+
+
+def metadata_of(model: keras.Model, wishes: Wishes) -> Metadata:
+    """The metadata of the file; ValueError for a shape, labels or a preprocessing that do not fit."""
+    if wishes.bake_preprocess and wishes.preprocess is None:
+        raise ValueError("`bake_preprocess` needs a `preprocess`, and the model has none. Give one.")
+    return describe(
+        model,
+        input_shape=resolve_shape(model, wishes.batch, wishes.image_size),
+        labels=wishes.labels,
+        preprocess=wishes.preprocess,
+        precision=wishes.precision,
+        baked=wishes.bake_preprocess,
+    )
 
 
 def optimized(model: keras.Model) -> keras.Model:
