@@ -13,6 +13,7 @@ from senet.data import Dataset, EvaluationBatches, load_data
 from senet.data.cifar import batches_source
 from senet.data.config import NAMED_SOURCES, DataConfig
 from senet.data.labels import imagenet_classes, imagenet_labels
+from senet.data.makers import Geometry
 from senet.data.pipeline import find_listed
 from senet.data.preprocess import Preprocess
 from senet.data.records import FileRecords, Listed, Part
@@ -145,6 +146,19 @@ def load_run(run: str | Path, which: str = "last") -> tuple[keras.Model, Preproc
     class_names = tuple(stored.pop("class_names"))
     preprocess = Preprocess(**stored)
     return keras.saving.load_model(path, compile=False), preprocess, class_names
+
+
+def as_tested(preprocess: Preprocess, data: DataConfig, side: int | None) -> Preprocess:
+    """`preprocess` with images resized and cut as the run's test images were.
+
+    `data` is the run's own, `side` what its network takes, None: any, and so the size of the data. Where
+    those keep their size too, images keep theirs.
+    """
+    side = side or data.image_size
+    if side is None:
+        return preprocess
+    cut = Geometry.of(side, data.crop_fraction if data.streaming else 1.0, data.filter)
+    return dataclasses.replace(preprocess, resize=cut.short, crop=cut.side, filter=cut.filter)
 
 
 def check_fit(model: keras.Model, class_names: tuple[str, ...], dataset: Dataset) -> None:

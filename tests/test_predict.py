@@ -1,6 +1,7 @@
 """`senet.predict`: the order of the results, the softmax, the labels, and files that cannot be read."""
 
 import csv
+import dataclasses
 import io
 import json
 from pathlib import Path
@@ -10,10 +11,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from senet.cli.explain import open_classifier
+from senet.cli.export import open_target
 from senet.cli.predict import csv_text, human_text, name_errors, open_network, printable, records, show
-from senet.data import Preprocess
+from senet.data import Preprocess, load_data
 from senet.data.labels import imagenet_labels
+from senet.files import write_json
 from senet.predict import ImagePredictions, Prediction, ends_in_softmax, predict, read_ahead
+from senet.training.config import make_config
+from senet.training.fit import build
+from senet.training.run_folder import RunFolder
 from senet.zoo import create_model
 
 PREPROCESS = Preprocess.timm(size=32)
@@ -368,3 +375,44 @@ def test_a_tag_says_which_network_it_is_for(monkeypatch):
     open_network("timm/legacy_seresnet50.in1k", None, None)
     open_network("imagenet", "se_resnet_18", None)
     assert asked == [("se_resnet_50", "timm/legacy_seresnet50.in1k"), ("se_resnet_18", "imagenet")]
+
+
+def untrained_run(folder: Path, images: Path, data: dict, phases: list[dict]):
+    """The folder of a run on class folders as it ends, its network untrained; with the run's data."""
+    config = make_config(
+        {
+            "model": "se_resnet_20_cifar",
+            "model_options": {"blocks": [1, 1], "widths": [8, 8]},
+            "data": {"source": str(images), "cache": str(folder / "cache"), "workers": 0, **data},
+            "epochs": 2,
+            "phases": phases,
+        }
+    )
+    config = config.model_copy(update={"data": config.data.resolved()})
+    run, found = RunFolder(folder / "run"), load_data(config.data)
+    run.claim(config, {})
+    write_json(run.preprocess, {**dataclasses.asdict(found.preprocess), "class_names": found.class_names})
+    build(config, found).save(run.model)
+    return run.path, found
+
+
+@pytest.mark.parametrize("phases", [[{"epoch": 0, "image_size": 16}, {"epoch": 1}], [{"epoch": 0}]])
+@pytest.mark.parametrize("streaming", [True, False])
+def test_a_run_sees_images_as_its_test_images_were(tmp_path, streaming, phases):
+    # In memory the square is cut out before the resize: oblong images differ by fractions of a pixel.
+    sides = [(40, 60), (41, 59)] if streaming else [(40, 40), (41, 41)]
+    for part, name in ((part, name) for part in ("train", "test") for name in ("cat", "dog")):
+        (tmp_path / "pets" / part / name).mkdir(parents=True)
+        for index, (pixels, (height, width)) in enumerate(zip(pictures(2), sides, strict=True)):
+            image = Image.fromarray(pixels[:height, :width])
+            image.save(tmp_path / "pets" / part / name / f"{index}.jpg")
+    data = {"streaming": streaming, "image_size": 24, "crop_fraction": 0.75, "filter": "bilinear"}
+    run, found = untrained_run(tmp_path, tmp_path / "pets", data, phases)
+    files = sorted((tmp_path / "pets" / "test").rglob("*.jpg"))
+    (images, _, weights), *_ = found.test(4)
+    assert weights.all()
+    for opened in (open_network(None, None, run), open_classifier(str(run)), open_target(str(run), "none")):
+        network, preprocess, names = opened
+        assert network.input_shape[1] == (None if len(phases) > 1 else 24)
+        assert list(names) == ["cat", "dog"]
+        np.testing.assert_array_equal(preprocess.batch(files), images)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,18 +9,14 @@ from typing import Any
 import numpy as np
 
 from senet.cli.evaluate import check_target, open_target
-from senet.cli.predict import Opened, open_network
+from senet.cli.predict import Opened, open_network, open_run
 from senet.cli.tables import print_table
-from senet.data.config import DataConfig
-from senet.data.makers import Geometry
-from senet.data.preprocess import Preprocess
 from senet.evaluate import Subject
 from senet.explain.excitation_report import BLOCK_COLUMNS, Excitation, block_rows
 from senet.explain.heatmaps import Heatmap
 from senet.explain.mistakes import Mistakes
 from senet.explain.plots import shown
 from senet.explain.removal import ALL, MEAN, ONE
-from senet.training.run_folder import RunFolder
 from senet.weights import catalogue
 
 SHOWN_PAIRS = 12
@@ -38,17 +33,7 @@ def open_classifier(target: str) -> Opened:
     check_target(target, None)
     if target in catalogue.entries():
         return open_network(target, None, None)
-    network, preprocess, labels = open_network(None, None, Path(target))
-    assert preprocess is not None  # a run has its own
-    return network, as_tested(preprocess, RunFolder(Path(target)).read_config().data), labels
-
-
-def as_tested(preprocess: Preprocess, data: DataConfig) -> Preprocess:
-    """`preprocess` with the size that the run's test images had, where the network takes any."""
-    if preprocess.crop is not None or data.image_size is None:
-        return preprocess
-    cut = Geometry.of(data.image_size, data.crop_fraction, data.filter)
-    return dataclasses.replace(preprocess, resize=cut.short, crop=cut.side, filter=cut.filter)
+    return open_run(Path(target))
 
 
 # Excitation

@@ -100,14 +100,15 @@ def open_network(weights: str | None, model: str | None, run: Path | None) -> Op
 
 
 def open_run(run: Path) -> Opened:
-    """The network of a run; images are resized and cut to what it was trained on."""
-    from senet.evaluate import load_run
+    """The network of a run; images are resized and cut as its test images were."""
+    from senet.evaluate import as_tested, load_run
+    from senet.training.run_folder import RunFolder
 
     network, preprocess, names = load_run(run)
     height, width = network.input_shape[1:3]
     if height != width:
         raise ValueError(f"Images are cut to a square. Received: a network that takes {width}x{height}.")
-    return network, dataclasses.replace(preprocess, resize=height, crop=height), names
+    return network, as_tested(preprocess, RunFolder(run).read_config().data, height), names
 
 
 def records(results: Sequence[ImagePredictions]) -> list[dict[str, Any]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import sys
 
@@ -11,9 +10,6 @@ import pytest
 from PIL import Image
 
 from senet import cli
-from senet.cli.explain import as_tested
-from senet.data import Preprocess
-from senet.data.config import DataConfig
 from senet.training.fit import train
 from tests.training.conftest import TINY, make_config
 
@@ -82,12 +78,3 @@ def test_what_cannot_be_explained_is_refused(run, tmp_path, monkeypatch, capsys,
     assert command(monkeypatch, *arguments, "--out", tmp_path / "out") == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
-
-
-def test_a_network_of_any_size_sees_images_as_its_test_images_were():
-    plain = Preprocess(mean=(1.0,) * 3, std=(1.0,) * 3)
-    streamed = DataConfig(source="x", streaming=True, image_size=48, crop_fraction=0.75, filter="bilinear")
-    found = as_tested(plain, streamed)
-    assert (found.resize, found.crop, found.filter) == (64, 48, "bilinear")
-    fixed = dataclasses.replace(plain, resize=32, crop=32)
-    assert as_tested(fixed, streamed) == fixed
