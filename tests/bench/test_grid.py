@@ -66,6 +66,7 @@ def test_a_grid_leaves_records_and_a_report(tmp_path):
         run_grid(grid(tmp_path, config=make_config({**TINY, "epochs": 3})), run_in_process)
 
 
+@pytest.mark.slow
 def test_a_killed_grid_goes_on(tmp_path):
     command = [sys.executable, "-m", "senet_command", "benchmark", "cifar10", "--recipe", "digits"]
     options = ["model_options.blocks=[1,1,1]", "data.train_limit=128", "data.validation=100", "epochs=6"]

@@ -80,7 +80,7 @@ def test_a_turn_is_as_long_as_asked(sleepers):
     assert 2 <= steps <= 10
 
 
-@pytest.mark.parametrize("model", ["1", "killed"])
+@pytest.mark.parametrize("model", ["1", pytest.param("killed", marks=pytest.mark.slow)])
 def test_memory_that_runs_out_halves_the_batch(sleepers, model):
     launch, _ = sleepers
     lines = []

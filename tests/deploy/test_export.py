@@ -23,6 +23,9 @@ for package in ("onnx", "onnxruntime", "openvino", "ai_edge_litert"):
 TENSORFLOW = keras.backend.backend() == "tensorflow"
 NEEDS_TENSORFLOW = ("litert", "tf_saved_model")
 HERE = [name for name in FORMATS if TENSORFLOW or name not in NEEDS_TENSORFLOW]
+PRECISIONS = [
+    (precision, name) for precision in ("float16", "int8") for name in HERE if name != "tf_saved_model"
+]
 PUBLISHED = (
     "se_bn_inception",
     "se_resnet_50",
@@ -32,6 +35,15 @@ PUBLISHED = (
     "se_resnext_101_32x4d",
     "senet_154",
 )
+
+
+def usual(cases, fast):
+    """The cases of `fast` in every run, the others among the slow tests."""
+    marks = {True: (), False: (pytest.mark.slow,)}
+    values = [case if isinstance(case, tuple) else (case,) for case in cases]
+    return [
+        pytest.param(*value, marks=marks[case in fast]) for case, value in zip(cases, values, strict=True)
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -74,8 +86,10 @@ def test_a_file_answers_as_the_model_and_says_what_it_is(tmp_path, model, format
     assert [left.tolist() for left in before] == [w.tolist() for w in model.get_weights()]
 
 
-@pytest.mark.parametrize("format", [name for name in HERE if name != "tf_saved_model"])
-@pytest.mark.parametrize("precision", ["float16", "int8"])
+@pytest.mark.parametrize(
+    ("precision", "format"),
+    usual(PRECISIONS, fast=[("float16", "onnx"), ("int8", "onnx"), ("int8", "litert")]),
+)
 def test_fewer_bits_make_a_smaller_file(tmp_path, format, precision):
     model, path = small(widths=(64, 128), stem_width=64), place(tmp_path, format)
     calibration = pictures(24, seed=2) if precision == "int8" else None
@@ -89,7 +103,7 @@ def test_fewer_bits_make_a_smaller_file(tmp_path, format, precision):
     assert open_runtime(path).metadata.precision == precision
 
 
-@pytest.mark.parametrize("format", HERE)
+@pytest.mark.parametrize("format", usual(HERE, fast=["onnx", "tf_saved_model"]))
 def test_a_file_with_normalisation_takes_pixels(tmp_path, model, format):
     path = place(tmp_path, format)
     export(model, path, bake_preprocess=True, batch=2, image_size=SIDE)
@@ -149,7 +163,7 @@ def wrong(model: keras.Model) -> keras.Model:
     return copy
 
 
-@pytest.mark.parametrize("format", HERE)
+@pytest.mark.parametrize("format", usual(HERE, fast=["onnx", "tf_saved_model"]))
 def test_an_export_that_disagrees_leaves_no_file_and_keeps_the_old_one(tmp_path, model, format, monkeypatch):
     path = place(tmp_path, format)
     monkeypatch.setattr(exporting, "optimized", wrong)

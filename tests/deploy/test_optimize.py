@@ -89,7 +89,13 @@ def image(*shape):
 @pytest.mark.parametrize("name", ESSENTIAL)
 def test_essential_networks_answer_the_same(name):
     new, _ = check(*trained(name))
-    gone = {senet.layers.BatchNorm, layers.BatchNormalization, layers.Dropout, senet.layers.SqueezeExcite, senet.layers.Shake}
+    gone = {
+        senet.layers.BatchNorm,
+        layers.BatchNormalization,
+        layers.Dropout,
+        senet.layers.SqueezeExcite,
+        senet.layers.Shake,
+    }
     assert not kinds(new) & gone
 
 
@@ -140,8 +146,17 @@ def test_a_bottleneck_network_is_the_one_that_is_meant():
     }
 
 
-@pytest.mark.parametrize("position", ["pre", "post", "identity", "3x3"])
-@pytest.mark.parametrize("name", ["se_resnet_164_cifar", "se_preact_resnet_164_cifar"])
+PREACT = "se_preact_resnet_164_cifar"
+
+
+@pytest.mark.parametrize(
+    ("name", "position"),
+    [
+        *(("se_resnet_164_cifar", "identity"), ("se_resnet_164_cifar", "3x3"), (PREACT, "pre")),
+        *(pytest.param("se_resnet_164_cifar", each, marks=pytest.mark.slow) for each in ("pre", "post")),
+        *(pytest.param(PREACT, each, marks=pytest.mark.slow) for each in ("post", "identity", "3x3")),
+    ],
+)
 def test_every_position(name, position):
     spec = senet.SESpec(ratio=2, position=position)
     _, summary = check(*trained(name, se=spec))
@@ -176,9 +191,9 @@ def test_a_plain_network_is_folded_too():
     "arguments",
     [
         {"include_top": False},
-        {"include_top": False, "pooling": "max"},
-        {"classifier_activation": "softmax"},
-        {"input_shape": (16, 24, 3)},
+        pytest.param({"include_top": False, "pooling": "max"}, marks=pytest.mark.slow),
+        pytest.param({"classifier_activation": "softmax"}, marks=pytest.mark.slow),
+        pytest.param({"input_shape": (16, 24, 3)}, marks=pytest.mark.slow),
         {"stride_on": "3x3", "input_shape": (15, 17, 3)},
     ],
 )

@@ -91,6 +91,7 @@ def test_without_removal_nothing_is_said_of_it(model, tmp_path):
     assert found.costs[-1].parameters == sum(layer.count_params() for layer in se_layers(model))
 
 
+@pytest.mark.slow
 def test_a_network_of_another_family(tmp_path):
     """Stages with letters, and one SE layer a stage."""
     found = explain_excitation(

@@ -154,8 +154,8 @@ def test_the_classes_of_the_answer_may_be_others(model):
 @pytest.mark.parametrize(
     ("spec", "options"),
     [
-        (SESpec(squeeze="none", ratio=4), {}),
-        (SESpec(gate="tanh", bias=False, ratio=4), {}),
+        pytest.param(SESpec(squeeze="none", ratio=4), {}, marks=pytest.mark.slow),
+        pytest.param(SESpec(gate="tanh", bias=False, ratio=4), {}, marks=pytest.mark.slow),
         (SESpec(position="3x3", stages=(2, 3), ratio=4), {}),
     ],
     ids=["no squeeze", "tanh without bias", "3x3 in two stages"],

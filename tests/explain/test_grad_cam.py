@@ -89,6 +89,7 @@ def test_a_stage_is_its_last_feature_map(model):
     assert grad_cam(model, X, layer="stage3").way == CLOSED_FORM
 
 
+@pytest.mark.slow
 def test_the_class_may_be_chosen(model):
     each = [grad_cam(model, X, index).maps for index in range(3)]
     mixed = grad_cam(model, X, [2, 0, 1])
