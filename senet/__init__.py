@@ -21,6 +21,7 @@ from senet.keras_fn.se_resnet import SE_ResNet_152 as SE_ResNet_152
 from senet.keras_fn.se_resnext import SE_ResNeXt_50 as SE_ResNeXt_50
 from senet.keras_fn.se_resnext import SE_ResNeXt_101 as SE_ResNeXt_101
 from senet.keras_fn.senet import SENet_154 as SENet_154
+from senet.deploy.optimize import optimize_for_inference as optimize_for_inference
 from senet.layers import SESpec as SESpec
 from senet.predict import predict as predict
 from senet.zoo import create_model as create_model
@@ -30,7 +31,11 @@ from senet.zoo import to_checkpoint as to_checkpoint
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from typing import Any
 
+    import keras
+
+    from senet.deploy.export import ExportReport
     from senet.training.config import TrainConfig
     from senet.training.fit import RunResult
 
@@ -50,3 +55,10 @@ def train(
     from senet.training.fit import train as run
 
     return run(config, run_dir, devices=devices, progress=progress, wandb=wandb)
+
+
+def export(model: keras.Model, path: str | Path, format: str | None = None, **options: Any) -> ExportReport:
+    """Write a network for another runtime and prove it there; the options: `senet.deploy.export.export`."""
+    from senet.deploy.export import export as write
+
+    return write(model, path, format, **options)

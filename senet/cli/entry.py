@@ -7,7 +7,16 @@ import sys
 
 from senet.cli.app import app, say
 
-SPREAD = ("--models", "--seeds")
+SPREAD = (
+    "--models",
+    "--seeds",
+    "--classes",
+    "--engines",
+    "--runtimes",
+    "--batch-sizes",
+    "--precisions",
+    "--variants",
+)
 USAGE_ERRORS = (ValueError, ImportError, FileNotFoundError, NotADirectoryError, IsADirectoryError)
 
 
