@@ -12,6 +12,7 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 from senet import layers as layers
 from senet.complexity import Complexity as Complexity
 from senet.complexity import complexity as complexity
+from senet.deploy.optimize import optimize_for_inference as optimize_for_inference
 from senet.keras_fn.se_inception import SE_BN_Inception as SE_BN_Inception
 from senet.keras_fn.se_resnet import SE_ResNet_18 as SE_ResNet_18
 from senet.keras_fn.se_resnet import SE_ResNet_34 as SE_ResNet_34
@@ -21,7 +22,6 @@ from senet.keras_fn.se_resnet import SE_ResNet_152 as SE_ResNet_152
 from senet.keras_fn.se_resnext import SE_ResNeXt_50 as SE_ResNeXt_50
 from senet.keras_fn.se_resnext import SE_ResNeXt_101 as SE_ResNeXt_101
 from senet.keras_fn.senet import SENet_154 as SENet_154
-from senet.deploy.optimize import optimize_for_inference as optimize_for_inference
 from senet.layers import SESpec as SESpec
 from senet.predict import predict as predict
 from senet.zoo import create_model as create_model
