@@ -13,6 +13,7 @@ from senet.files import written_aside
 
 # Okabe and Ito's palette: told apart with any colour vision.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+DECADES = 8
 PANELS = (("accuracy", "Accuracy"), ("loss", "Cross-entropy loss"))
 
 Rows = list[dict[str, float]]  # one run's metrics, a row an epoch
@@ -39,9 +40,17 @@ def draw_curves(groups: Sequence[Group], path: Path, *, title: str) -> None:
                 axis, group, metric, colour=colour, style=(0, (4, 2)), label=f"{group.label}, training"
             )
         axis.set(xlabel="Epoch", ylabel=label)
+        if metric == "loss" and spans_decades(axis):
+            axis.set_yscale("log")
         axis.xaxis.get_major_locator().set_params(integer=True)
     axes[0].legend(frameon=False, fontsize=9)
     save_figure(figure, path, title)
+
+
+def spans_decades(axis: Any) -> bool:
+    """Whether the highest value drawn is more than DECADES times the lowest: one bad epoch hides the rest."""
+    low, high = axis.dataLim.intervaly
+    return bool(0 < low < high / DECADES)
 
 
 def draw_metric(axis: Any, group: Group, metric: str, *, colour: str, style: Any, label: str) -> None:
