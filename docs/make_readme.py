@@ -1,4 +1,4 @@
-"""Put the results of the CIFAR-10 benchmark into README.md.
+"""Put the results of the benchmarks with and without SE into README.md.
 
 python docs/make_readme.py
 """
@@ -15,32 +15,39 @@ from senet.files import read_json, write_text
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
-RESULTS = Path("benchmarks/results/cifar10_two_cores")
-SECTION = re.compile(r"(?<=<!-- cifar10: written by docs/make_readme.py -->\n).*?(?=<!-- end -->)", re.DOTALL)
+# name of the section in README.md: (folder of results, its curves)
+SECTIONS = {
+    "cifar10": (Path("benchmarks/results/cifar10_two_cores"), "curves_se_resnet_20_cifar.png"),
+    "tiny_imagenet": (Path("benchmarks/results/tiny_imagenet"), "curves_se_resnet_18.png"),
+}
+SECTION = re.compile(
+    r"(?<=: written by docs/make_readme.py -->\n)(?P<text>.*?)(?=<!-- end (?P<name>\w+) -->)", re.DOTALL
+)
 
 
-def section() -> str:
+def section(results: Path, curves: str) -> str:
     """The table, the difference and the curves, with where they come from."""
-    records = read_records(ROOT / RESULTS)
+    records = read_records(ROOT / results)
     environment = records[0]["environment"]
+    note = read_json(ROOT / results / "grid.json")["note"]
     machine, versions = environment["machine"], environment["versions"]
     lines = [
         *markdown_table(COLUMNS, [cells(row) for row in summarize(records)]),
         "",
         *differences(compare(records)),
-        f"{summarize_notes(records)}. {read_json(ROOT / RESULTS / 'grid.json')['note']} ± is the sample standard "
-        f"deviation over seeds. Measured on {machine['processor']}, {machine['cores']} cores, with Keras "
+        f"{summarize_notes(records)}. {note.removesuffix('.')}. ± is the sample standard deviation over seeds. Measured on {machine['processor']}, {machine['cores']} cores, with Keras "
         f"{versions['keras']} on {environment['engine']} {versions[environment['engine']]}; "
-        f"[report with every run]({RESULTS}/report.md).",
+        f"[report with every run]({results}/report.md).",
         "",
-        f"![Accuracy and loss with and without SE]({RESULTS}/curves_se_resnet_20_cifar.png)",
+        f"![Accuracy and loss with and without SE]({results}/{curves})",
     ]
     return "\n".join(lines) + "\n"
 
 
 def page() -> str:
-    """README.md with the section as the result files have it."""
-    return SECTION.sub(lambda _: section(), README.read_text(encoding="utf-8"))
+    """README.md with its sections as the result files have them."""
+    text = README.read_text(encoding="utf-8")
+    return SECTION.sub(lambda found: section(*SECTIONS[found["name"]]), text)
 
 
 if __name__ == "__main__":
