@@ -385,6 +385,21 @@ def grouped_answer(results: dict[str, Result | None]) -> str:
     )
 
 
+def ceiling_answer(results: dict[str, Result | None]) -> str:
+    """Why timm's eager SENet-154 cannot be beaten by half on this machine."""
+    result = results[SE154]
+    assert result is not None
+    mine = best(rows_of(result, source="senet"))
+    (peer,) = rows_of(result, source="timm", runtime="eager")
+    assert mine.ceiling is not None
+    theirs = mine.ceiling.median * peer.rate.median / mine.rate.median
+    return (
+        f"The best runtime works at {100 * mine.ceiling.median:.0f} % of what the machine reaches in one large matrix product, and "
+        f"timm's eager network at {100 * theirs:.0f} %: one and a half times that would be {150 * theirs:.0f} % of the ceiling. On the "
+        "wide matrices of this network PyTorch is near it too."
+    )
+
+
 def keras_answer(results: dict[str, Result | None]) -> str:
     """What the parts of the optimisation give on TensorFlow."""
     parts = load(PARTS)
@@ -412,6 +427,7 @@ ANSWERS: dict[str, Callable[[dict[str, Result | None]], str]] = {
     "cost of SE, best exported runtime, optimised SE-ResNet-50 over optimised ResNet-50": openvino_answer,
     "cost of SE, the same on Keras and TensorFlow": keras_answer,
     "SE-ResNeXt-50, best runtime, over timm eager": grouped_answer,
+    "SENet-154, best runtime, over timm eager": ceiling_answer,
 }
 
 
