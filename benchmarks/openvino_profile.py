@@ -3,8 +3,8 @@
     python benchmarks/openvino_profile.py
     python benchmarks/openvino_profile.py --models se_resnext_50_32x4d resnext_50_32x4d
 
-Both networks are optimised and exported as `senet benchmark throughput` does; the times are OpenVINO's own
-counters, the median of the calls, summed over the layers of a kind.
+Both networks are optimised and exported as `senet benchmark throughput` does, and called in turns; times are
+OpenVINO's own counters, the median of the calls, summed over the layers of a kind.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import collections
 import statistics
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from senet.bench.measure import build, images
 from senet.complexity import complexity, per_layer
@@ -23,27 +24,27 @@ from senet.files import write_json
 from senet.training.environment import describe
 
 RESULTS = Path(__file__).parent / "results"
-KINDS = {  # what a layer's name ends in, before OpenVINO's own suffixes
-    "1×1 convolutions, first": "reduce_conv",
-    "3×3 convolutions": "spatial_conv",
-    "1×1 convolutions, last": "expand_conv",
-    "shortcut convolutions": "shortcut_conv",
-    "squeeze": "se_squeeze",
+KINDS = {  # what a layer's name has in it; activations behind a convolution are part of it
+    "1×1 convolutions, first": ("reduce_conv",),
+    "3×3 convolutions": ("spatial_conv",),
+    "1×1 convolutions, last": ("expand_conv",),
+    "shortcut convolutions": ("shortcut_conv",),
+    "squeeze": ("se_squeeze",),
     "excitation": ("se_reduce", "se_expand"),
-    "scale, sum and ReLU": "scaled",
+    "scale, sum and ReLU": ("_act", "_add", "scaled"),
 }
 
 
 def kind_of(layer: str) -> str:
     """The kind of an OpenVINO layer by its name."""
     for kind, words in KINDS.items():
-        if any(word in layer for word in ((words,) if isinstance(words, str) else words)):
+        if layer.startswith("stage") and any(word in layer for word in words):
             return kind
     return "stem, head and the rest"
 
 
-def profile(name: str, batch: int, calls: int, threads: int) -> dict[str, float]:
-    """Milliseconds of every layer of the optimised network."""
+def compiled(name: str, batch: int, threads: int) -> Any:
+    """A request of the optimised network in OpenVINO, and images for it."""
     import openvino
 
     model = build(name, "float32", None)
@@ -56,16 +57,25 @@ def profile(name: str, batch: int, calls: int, threads: int) -> dict[str, float]
             "INFERENCE_NUM_THREADS": threads,
             "PERF_COUNT": True,
         }
-        compiled = openvino.Core().compile_model(openvino.convert_model(path), "CPU", settings)
-    request = compiled.create_infer_request()
-    for _ in range(3):
-        request.infer([x])
-    times: dict[str, list[float]] = collections.defaultdict(list)
-    for _ in range(calls):
-        request.infer([x])
-        for layer in request.get_profiling_info():
-            times[layer.node_name].append(layer.real_time.total_seconds() * 1e3)
-    return {layer: statistics.median(values) for layer, values in times.items() if any(values)}
+        network = openvino.Core().compile_model(openvino.convert_model(path), "CPU", settings)
+    return network.create_infer_request(), x
+
+
+def profile(names: list[str], batch: int, calls: int, threads: int) -> dict[str, dict[str, float]]:
+    """Milliseconds of every layer of each network, called in turns."""
+    requests = {name: compiled(name, batch, threads) for name in names}
+    times: dict[str, dict[str, list[float]]] = {name: collections.defaultdict(list) for name in names}
+    for call in range(calls + 3):
+        for name, (request, x) in requests.items():
+            request.infer([x])
+            if call < 3:  # warm-up
+                continue
+            for layer in request.get_profiling_info():
+                times[name][layer.node_name].append(layer.real_time.total_seconds() * 1e3)
+    return {
+        name: {layer: statistics.median(values) for layer, values in found.items() if any(values)}
+        for name, found in times.items()
+    }
 
 
 def multiply_adds(name: str) -> dict[str, int]:
