@@ -47,7 +47,7 @@ COMMANDS = {
 SE50, SEX50, SE154, COST, INT8, TRAIN50, TRAIN20, COST_B = COMMANDS
 # Results that the text quotes, with the command that writes each.
 PROFILE, PROFILE_X = "openvino_profile_se_resnet_50.json", "openvino_profile_se_resnext_50_32x4d.json"
-AGREEMENT, PARTS = "int8_agreement.json", "optimize_tensorflow.json"
+AGREEMENT = "int8_agreement.json"
 MORE_COMMANDS = (
     "python benchmarks/openvino_profile.py",
     "python benchmarks/openvino_profile.py --models se_resnext_50_32x4d resnext_50_32x4d",
@@ -401,28 +401,20 @@ def ceiling_answer(results: dict[str, Result | None]) -> str:
 
 
 def keras_answer(results: dict[str, Result | None]) -> str:
-    """What the parts of the optimisation give on TensorFlow."""
-    parts = load(PARTS)
-    if parts is None:
+    """What is left of SE on TensorFlow."""
+    result, twin = results[COST], results[COST_B]
+    if result is None or twin is None:
         return "Not taken apart yet."
-    (row,) = [row for row in parts["results"] if row["model"] == "se_resnet_50"]
-    ratios = row["ratio_to_plain"]
-    told = ", ".join(
-        f"{name} {100 * (ratios[f'se_resnet_50: {key}'] - 1):+.1f} %" for name, key in PART_NAMES.items()
-    )
+    costs = {cost.subject.variant: cost.value for cost in se_costs(result) if cost.subject.runtime == "keras"}
+    other, _ = cost_in(keras=True)(twin)
     return (
-        f"Against the optimised plain network ([file](../{RESULTS}/{PARTS})): {told}. What is left is the gate between "
-        "the convolution and the sum: TensorFlow fuses a convolution, its bias, a sum and a ReLU into one kernel, and a factor "
-        "in between breaks the chain, so that the map is read and written once more."
+        f"It was {100 * costs['original'].median:.1f} % before optimising, and is {100 * other.median:.1f} % (n={other.n}) where the "
+        "stride is on the 3×3 convolutions. The gates themselves are small dense layers; what is left is the gate between the "
+        "convolution and the sum. TensorFlow fuses a convolution, its bias, a sum and a ReLU into one kernel; a factor in "
+        "between breaks the chain, and the map is read and written once more."
     )
 
 
-PART_NAMES = {
-    "BatchNorm folded and nothing else": "norms",
-    "without the early squeeze": "late squeeze",
-    "without the fused scale and sum": "separate sums",
-    "all of it": "all",
-}
 ANSWERS: dict[str, Callable[[dict[str, Result | None]], str]] = {
     "cost of SE, best exported runtime, optimised SE-ResNet-50 over optimised ResNet-50": openvino_answer,
     "cost of SE, the same on Keras and TensorFlow": keras_answer,
