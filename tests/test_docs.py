@@ -24,6 +24,8 @@ def load(path):
         ("make_complexity.py", "docs/complexity.md"),
         ("make_models.py", "docs/models.md"),
         ("make_parity.py", "docs/parity.md"),
+        ("make_performance.py", "docs/performance.md"),
+        ("make_exports.py", "docs/exports.md"),
         ("make_readme.py", "README.md"),
     ],
 )
