@@ -23,7 +23,7 @@ import keras
 import numpy as np
 
 import senet
-from senet.deploy import folding, optimize, squeeze
+from senet.deploy import folding, optimize, squeeze, strides
 from senet.files import write_json
 from senet.training import environment
 from senet.zoo import plain_twin
@@ -34,21 +34,23 @@ NOTHING: dict[str, Any] = {
     "folding.fuse_sums": lambda graph: [],
     "folding.keep_norms": lambda graph: [],
     "folding.fold_paddings": lambda graph: [],
+    "strides.lift_strides": lambda graph: [],
 }
 # What is left out of each variant.
 VARIANTS: dict[str, tuple[str, ...]] = {
-    "norms": ("squeeze.write_out", "folding.keep_norms", "folding.fold_paddings"),
+    "norms": ("squeeze.write_out", "folding.keep_norms", "folding.fold_paddings", "strides.lift_strides"),
     "late squeeze": ("squeeze.is_earlier",),
     "separate sums": ("folding.fuse_sums",),
     "separate norms": ("folding.keep_norms",),
     "padding layers": ("folding.fold_paddings",),
+    "unread pixels": ("strides.lift_strides",),
     "all": (),
 }
 
 
 def variant(model: keras.Model, without: tuple[str, ...]) -> keras.Model:
     """The model optimised, parts of the work left out."""
-    modules = {"squeeze": squeeze, "folding": folding}
+    modules = {"squeeze": squeeze, "folding": folding, "strides": strides}
     with contextlib.ExitStack() as stack:
         for each in without:
             module, _, function = each.partition(".")
@@ -91,7 +93,7 @@ def measure(name: str, batch: int, size: int, rounds: int) -> dict[str, Any]:
     runs = {}
     for each, network in networks.items():
         runs[f"{each}: as it is"] = compiled(network, x)
-        parts = VARIANTS if each == name else {"all": ()}
+        parts = VARIANTS if each == name else {part: VARIANTS[part] for part in ("unread pixels", "all")}
         runs |= {f"{each}: {part}": compiled(variant(network, out), x) for part, out in parts.items()}
     for run in runs.values():
         run()

@@ -183,7 +183,8 @@ def training_step(subject: Subject, size: int | None) -> Run:
     optimizer = make_optimizer(
         config.optimizer, config.schedule, steps=10**6, epochs=config.epochs, batch=subject.batch
     )
-    model.compile(optimizer, Crossentropy(), jit_compile=environment.jit_compile())
+    jit = environment.jit_compile() if subject.jit is None else subject.jit
+    model.compile(optimizer, Crossentropy(), jit_compile=jit)
     x = keras.ops.convert_to_tensor(images(subject.batch, model.input_shape[1:]))
     labels = np.random.default_rng(1).integers(0, model.output_shape[-1], subject.batch)
     y = keras.ops.convert_to_tensor(labels.astype(np.int32))

@@ -25,7 +25,8 @@ class Subject:
     `engine` is Keras' engine, or None where an exported file is run, which needs none. "original" is the
     network as it was built, "optimized" what `senet.optimize_for_inference` makes of it. `task` is "infer"
     (images in, answers out) or "train" (a whole step with its update). `source` is "senet", or who else's
-    network it is.
+    network it is. `jit` says of a training step whether it is compiled (by XLA, on PyTorch by inductor);
+    None: as `senet.training.environment.jit_compile` has it.
     """
 
     model: str
@@ -36,6 +37,7 @@ class Subject:
     variant: str = "original"
     task: str = "infer"
     source: str = "senet"
+    jit: bool | None = None
 
     @property
     def label(self) -> str:
@@ -48,6 +50,8 @@ class Subject:
             parts.append(self.variant)
         if self.precision != "float32":
             parts.append(self.precision)
+        if self.jit is not None:
+            parts.append("compiled" if self.jit else "not compiled")
         return ", ".join([*parts, f"batch {self.batch}"])
 
     def sibling(self, **changes: Any) -> Subject:

@@ -71,7 +71,8 @@ class Ratio:
 
 
 def subject_of(record: Record) -> Subject:
-    return Subject(**{field.name: record[field.name] for field in dataclasses.fields(Subject)})
+    # Files from before a field was there have what it stands for by default.
+    return Subject(**{f.name: record[f.name] for f in dataclasses.fields(Subject) if f.name in record})
 
 
 def measured(result: dict[str, Any]) -> list[Record]:

@@ -172,7 +172,7 @@ class Graph:
         node = self.nodes[key]
         node.args, node.kwargs = substitute((node.args, node.kwargs), lambda ref: new if ref == old else ref)
         self.users[old.key].remove(key)
-        self.users[new.key].append(key)
+        self.users.setdefault(new.key, []).append(key)
         self.remove(old.key)
 
     def _read_by(self, key: str) -> None:

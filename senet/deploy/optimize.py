@@ -6,7 +6,7 @@ import dataclasses
 
 import keras
 
-from senet.deploy import folding, squeeze
+from senet.deploy import folding, squeeze, strides
 from senet.deploy.graph import Graph, Node, functional_form, has_graph
 
 
@@ -23,6 +23,7 @@ class Summary:
         fused_sums: SE blocks whose scale runs in one loop with the sum behind it.
         folded_mixes: Shake-Shake mixes that are sums now.
         folded_scales: constant factors folded into a convolution.
+        lifted_strides: convolutions that leave out the pixels which those behind them do not read.
         folded_paddings: borders that a convolution or pool adds itself.
     """
 
@@ -34,6 +35,7 @@ class Summary:
     fused_sums: tuple[str, ...] = ()
     folded_mixes: tuple[str, ...] = ()
     folded_scales: tuple[str, ...] = ()
+    lifted_strides: tuple[str, ...] = ()
     folded_paddings: tuple[str, ...] = ()
 
     def within(self, name: str) -> Summary:
@@ -51,8 +53,8 @@ def optimize_for_inference(model: keras.Model) -> keras.Model:
 
     BatchNorm is folded into the convolutions, dropout and stochastic depth are gone, and SE blocks are
     written out: the squeeze before the 1×1 convolution that it follows, where that is exact; the scale in one
-    loop with the sum and the activation behind it. Layers of other kinds are copied as they are, with their
-    weights.
+    loop with the sum and the activation behind it. Pixels that no layer reads are not computed. Layers of
+    other kinds are copied as they are, with their weights.
 
     `model` is a functional keras.Model, one with models in it, or a Sequential that has been built; of any
     size and precision. It stays as it is and shares nothing with the new model, which is not compiled, has
@@ -97,11 +99,13 @@ def rewrite(graph: Graph) -> Summary:
     folded_scales = folding.fold_rescalings(graph)
     fused_sums = folding.fuse_sums(graph)
     kept_norms = folding.keep_norms(graph)
+    lifted_strides = strides.lift_strides(graph)
     folded_paddings = folding.fold_paddings(graph)
     return Summary(
         dropped=tuple(dropped),
         folded_norms=tuple(folded_norms),
         kept_norms=tuple(kept_norms),
+        lifted_strides=tuple(lifted_strides),
         early_squeezes=tuple(early),
         other_squeezes=tuple(other),
         fused_sums=tuple(fused_sums),

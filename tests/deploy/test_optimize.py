@@ -564,3 +564,92 @@ def test_a_copy_with_other_variables_is_refused():
 
     with pytest.raises(ValueError, match="its copy has other variables"):
         optimize_for_inference(small(Forgetful(3)))
+
+
+# Pixels that nobody reads
+
+
+def test_strides_move_up_to_the_last_block_of_a_stage():
+    lifted = {
+        name: optimized(senet.create_model(name, input_shape=(64, 64, 3)))[1].lifted_strides
+        for name in ("se_resnet_50", "resnet_50", "se_resnet_50b")
+    }
+    last = ("stage3_block6", "stage2_block4", "stage1_block3")
+    assert lifted["se_resnet_50"] == tuple(f"{block}_expand_conv" for block in last)
+    # Without SE nothing reads the rest of what the 3×3 convolution makes either.
+    both = [(f"{block}_expand_conv", f"{block}_spatial_conv") for block in last]
+    assert lifted["resnet_50"] == tuple(name for pair in both for name in pair)
+    assert lifted["se_resnet_50b"] == ()  # the stride is on the 3×3 convolution, which reads every pixel
+
+
+def test_less_is_multiplied():
+    network = senet.create_model("se_resnet_50", input_shape=(224, 224, 3))
+    new, before = senet.complexity(optimize_for_inference(network)), senet.complexity(network)
+    # Three quarters of three 1×1 convolutions; in each stage it makes as many products.
+    saved = 3 * 56 * 56 * 64 * 256 * 3 // 4
+    assert abs(before.multiply_adds - new.multiply_adds - saved) <= 0.002 * before.multiply_adds
+
+
+def test_what_leaves_the_model_stays_whole():
+    network = senet.create_model("se_resnet_50", features_only=True, input_shape=(64, 64, 3))
+    assert optimized(network)[1].lifted_strides == ()
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize("size", [(16, 16), (17, 15), (None, None)])
+@pytest.mark.parametrize(("kernel", "padding"), [(1, "valid"), (3, "same"), (3, "valid"), (2, "same")])
+def test_a_stride_moves_through_a_block(size, kernel, padding):
+    inputs = keras.Input((*size, 4))
+    x = layers.Conv2D(8, 1)(inputs)
+    y = layers.Conv2D(8, kernel, padding=padding, activation="relu", name="first")(x)
+    y = layers.Conv2D(8, 1, name="second")(y)
+    if padding == "same" or kernel == 1:
+        y = layers.Add()([y, x])
+    y = layers.Activation("relu")(y)
+    ends = [layers.Conv2D(3, 1, 2)(y), layers.Conv2D(5, 1, 2, "same")(y)]
+    model = randomise(keras.Model(inputs, ends))
+    new, summary = optimized(model)
+    assert set(summary.lifted_strides) >= {"second", "first"}
+    x = image(2, *(side or 13 for side in size), 4)
+    assert max(map(difference, new(x), model(x))) <= 1e-6
+
+
+@pytest.mark.parametrize(
+    "readers",
+    [
+        lambda x: [layers.Conv2D(3, 1, 2)(x), layers.GlobalAveragePooling2D()(x)],
+        lambda x: [layers.Conv2D(3, 1, 2)(x), layers.Conv2D(3, 1, 3)(x)],
+        lambda x: [layers.Conv2D(3, 1, 2)(x), layers.Conv2D(3, 3, 2)(x)],
+        lambda x: [layers.Conv2D(3, 1, 2)(x), x],
+        lambda x: [layers.Conv2D(3, 2, 2)(x)],
+    ],
+)
+def test_a_map_that_others_read_stays_whole(readers):
+    inputs = keras.Input((12, 12, 4))
+    model = randomise(keras.Model(inputs, readers(layers.Conv2D(8, 1)(inputs))))
+    new, summary = optimized(model)
+    assert summary.lifted_strides == ()
+    x = image(2, 12, 12, 4)
+    assert max(map(difference, flat_list(new(x)), flat_list(model(x)))) <= 1e-6
+
+
+def flat_list(outputs) -> list:
+    return outputs if isinstance(outputs, list) else [outputs]
+
+
+def test_strides_multiply_and_go_on_upwards():
+    inputs = keras.Input((24, 24, 4))
+    x = layers.Conv2D(8, 3, 2, name="first")(inputs)  # (11, 11)
+    x = layers.Conv2D(8, 1, 1, name="second")(x)
+    model = randomise(keras.Model(inputs, layers.Conv2D(8, 1, 3)(x)))
+    new, summary = optimized(model)
+    assert summary.lifted_strides == ("second", "first")
+    assert new.get_layer("first").strides == (6, 6)
+    x = image(2, 24, 24, 4)
+    assert difference(new(x), model(x)) <= 1e-6
+
+
+def test_a_convolution_with_holes_stays():
+    inputs = keras.Input((24, 24, 4))
+    x = layers.Conv2D(8, 3, dilation_rate=2, name="holes")(inputs)
+    assert optimized(randomise(keras.Model(inputs, layers.Conv2D(8, 1, 2)(x))))[1].lifted_strides == ()
