@@ -18,6 +18,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from senet.bench.measure import fit_statistics
 from senet.data.preprocess import Preprocess
 from senet.deploy.export import export
 from senet.deploy.formats import FORMATS
@@ -36,15 +37,14 @@ PUBLISHED = (
     "senet_154",
 )
 RESULT = Path(__file__).parent / "results" / "exports.json"
-SAMPLES = 100  # images to compare on
 
 
-def read_images(folder: Path | None, size: int) -> np.ndarray:
+def read_images(folder: Path | None, size: int, count: int) -> np.ndarray:
     """Images as the networks read them, (N, size, size, 3): of a folder, or noise where there is none."""
     if folder is None:
-        return np.random.default_rng(0).normal(size=(32, size, size, 3)).astype(np.float32)
+        return np.random.default_rng(0).normal(size=(count, size, size, 3)).astype(np.float32)
     preprocess = Preprocess.timm(size)
-    sources = list_sources(folder, channels=3)[: 2 * SAMPLES]
+    sources = list_sources(folder, channels=3)[:count]
     return preprocess.batch([source.image for source in sources])
 
 
@@ -53,10 +53,7 @@ def network(name: str, weights: str | None, images: np.ndarray) -> keras.Model:
     keras.utils.set_random_seed(0)
     model = create_model(name, weights=weights, input_shape=images.shape[1:])
     if weights is None:
-        norms = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
-        for norm in norms:
-            norm.momentum = 0.0  # the statistics of the next batch, and of no other
-        model(images[:8], training=True)
+        fit_statistics(model, images[:8])
     return model
 
 
@@ -94,10 +91,11 @@ def main() -> None:
     parser.add_argument("--formats", nargs="+", default=tuple(FORMATS), choices=tuple(FORMATS))
     parser.add_argument("--weights", help="of every network: imagenet, or none")
     parser.add_argument("--images", type=Path, help="folder: the first half to compare on, the rest for int8")
+    parser.add_argument("--count", type=int, default=64, help="of images")
     parser.add_argument("--image-size", type=int, default=224)
     parser.add_argument("--output", type=Path, default=RESULT)
     options = parser.parse_args()
-    images = read_images(options.images, options.image_size)
+    images = read_images(options.images, options.image_size, options.count)
     rows = []
     for name in options.models:
         with tempfile.TemporaryDirectory() as folder:

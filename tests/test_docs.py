@@ -27,6 +27,7 @@ def load(path):
         ("make_performance.py", "docs/performance.md"),
         ("make_exports.py", "docs/exports.md"),
         ("make_readme.py", "README.md"),
+        ("make_training.py", "docs/training.md"),
     ],
 )
 def test_a_written_page_is_up_to_date(repo, script, page):

@@ -86,12 +86,12 @@ def build(name: str, policy: str, size: int | None, **changes: Any) -> Any:
     keras.config.set_dtype_policy(policy)
     keras.utils.set_random_seed(0)
     model = create_model(name, input_shape=(side, side, 3), **changes)
-    fit_statistics(model)
+    fit_statistics(model, images(4, model.input_shape[1:]))
     return model
 
 
-def fit_statistics(model: Any) -> None:
-    """BatchNorm's statistics of a batch of noise, so that activations neither grow nor fade with depth.
+def fit_statistics(model: Any, batch: Any) -> None:
+    """BatchNorm's statistics of a batch of images, so that activations neither grow nor fade with depth.
 
     Numbers that are not finite, or too small to be normal, take another time than those of trained networks.
     """
@@ -105,7 +105,7 @@ def fit_statistics(model: Any) -> None:
     momentums = [norm.momentum for norm in norms]
     for norm in norms:
         norm.momentum = 0.0  # the statistics of the next batch, and of no other
-    model(images(4, model.input_shape[1:]), training=True)
+    model(batch, training=True)
     for norm, momentum in zip(norms, momentums, strict=True):
         norm.momentum = momentum
 
