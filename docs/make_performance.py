@@ -26,6 +26,7 @@ from senet.bench.throughput_statistics import (
     summarize,
 )
 from senet.files import read_json, write_text
+from senet.zoo import plain_twin
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "performance.md"
@@ -47,11 +48,11 @@ COMMANDS = {
 SE50, SEX50, SE154, COST, INT8, TRAIN50, TRAIN20, COST_B = COMMANDS
 # Results that the text quotes, with the command that writes each.
 PROFILE, PROFILE_X = "openvino_profile_se_resnet_50.json", "openvino_profile_se_resnext_50_32x4d.json"
-AGREEMENT = "int8_agreement.json"
+AGREEMENT, PARTS = "int8_agreement.json", "optimize_tensorflow.json"
 MORE_COMMANDS = (
     "python benchmarks/openvino_profile.py",
     "python benchmarks/openvino_profile.py --models se_resnext_50_32x4d resnext_50_32x4d",
-    "python benchmarks/optimize.py",
+    "python benchmarks/optimize.py --rounds 21",
     "python benchmarks/int8_agreement.py RUN",
 )
 TITLES = {
@@ -265,8 +266,13 @@ Kept, each exact to rounding:
 - BatchNorm folded into the convolution before it, through a concatenation too; constant factors (Inception-ResNet's, half
   of each branch of Shake-Shake) folded into theirs; borders that a convolution or pool can add itself.
 - Scale, sum and ReLU as one layer; a BatchNorm that no convolution precedes as one scale and shift.
+- **Strides moved up.** Where all readers of a feature map are 1×1 convolutions with stride 2, as at the end of each stage of
+  the authors' networks, the layers before them make every fourth pixel alone. OpenVINO does that by itself; TensorFlow,
+  ONNX Runtime and LiteRT do not.
 - In training, BatchNorm by the engine's own kernel (`senet.layers.BatchNorm`): Keras writes it as several passes. It is what
   brings the training steps above where they are.
+
+{parts}
 
 Dropped, by rough measurements on a busy machine that are not worth a figure here:
 
@@ -276,10 +282,9 @@ Dropped, by rough measurements on a busy machine that are not worth a figure her
 - Other ways to take the mean (a matrix product, a pool, XLA); TensorFlow's pooled CPU allocator (`TF_CPU_ALLOCATOR_USE_BFC`)
   and glibc's thresholds: no gain in processor time.
 - The early squeeze in training: the gain on large maps is lost on small ones, before the variance's gradient is counted.
+- The main and the shortcut's 1×1 convolution of a stage's first block, which read the same map, as one: a little quicker on
+  small maps, much slower on the largest, because what comes out must be taken apart again; under one percent of a network.
 - OpenVINO with two streams, and smaller batches within a call: a little quicker, the cost of SE is the same.
-
-Seen and not built: what OpenVINO does for the authors' networks, the last block of a stage computed only at the pixels that
-the next stage reads, could be done in `optimize_for_inference` for every runtime.
 
 ## Measure it here
 
@@ -356,8 +361,8 @@ def openvino_answer(results: dict[str, Result | None]) -> str:
         f"convolutions take {more('3×3 convolutions')} more, the scale with the sum and the ReLU "
         f"{more('scale, sum and ReLU')}, the squeeze and the excitation {more('squeeze', 'excitation')}. The first is no work "
         "of SE: the authors' networks put the stride of a stage on its first 1×1 convolution, so that of the stage before "
-        "only every fourth pixel is read, and OpenVINO computes the last 3×3 convolution of each stage of the plain network "
-        "at those alone. An SE block reads the mean of all pixels: with it, they must be there. Where the stride is on the 3×3 "
+        "only every fourth pixel is read, and the last 3×3 convolution of each stage of the plain network is computed at "
+        "those alone. An SE block reads the mean of all pixels: with it, they must be there. Where the stride is on the 3×3 "
         f"convolutions neither network can leave any out, and SE costs {100 * cost.median:.1f} % ({100 * cost.low:.1f} to "
         f"{100 * cost.high:.1f}, n={cost.n}; {who}). The second is what is left: the gate stands between the convolution and "
         "the sum, so that OpenVINO no longer adds the shortcut inside the convolution, and the map is written and read once "
@@ -402,14 +407,20 @@ def ceiling_answer(results: dict[str, Result | None]) -> str:
 
 def keras_answer(results: dict[str, Result | None]) -> str:
     """What is left of SE on TensorFlow."""
-    result, twin = results[COST], results[COST_B]
-    if result is None or twin is None:
+    twin, parts = results[COST_B], load(PARTS)
+    if twin is None or parts is None:
         return "Not taken apart yet."
-    costs = {cost.subject.variant: cost.value for cost in se_costs(result) if cost.subject.runtime == "keras"}
     other, _ = cost_in(keras=True)(twin)
+    (found,) = parts["results"]
+    whole = over_rounds(
+        found, f"{found['model']}: unread pixels", f"{plain_twin(found['model'])}: unread pixels"
+    )
     return (
-        f"It was {100 * costs['original'].median:.1f} % before optimising, and is {100 * other.median:.1f} % (n={other.n}) where the "
-        "stride is on the 3×3 convolutions. The gates themselves are small dense layers; what is left is the gate between the "
+        "Here too most of it is that without SE the last 3×3 convolution of each stage need not make the pixels which the next "
+        "stage does not read: where both networks make all pixels, SE costs "
+        f"{100 * whole.median - 100:.1f} % ({100 * whole.low - 100:.1f} to {100 * whole.high - 100:.1f}, n={whole.n}; "
+        f"[file](../{RESULTS}/{PARTS})), and {100 * other.median:.1f} % ({100 * other.low:.1f} to {100 * other.high:.1f}, "
+        f"n={other.n}) where the stride is on the 3×3 convolutions. The gates themselves are small dense layers; what is left is the gate between the "
         "convolution and the sum. TensorFlow fuses a convolution, its bias, a sum and a ReLU into one kernel; a factor in "
         "between breaks the chain, and the map is read and written once more."
     )
@@ -421,6 +432,50 @@ ANSWERS: dict[str, Callable[[dict[str, Result | None]], str]] = {
     "SE-ResNeXt-50, best runtime, over timm eager": grouped_answer,
     "SENet-154, best runtime, over timm eager": ceiling_answer,
 }
+
+
+# What each variant of benchmarks/optimize.py leaves out.
+LEFT_OUT = {
+    "as it is": "everything",
+    "norms": "everything but the folding of BatchNorm",
+    "late squeeze": "the early squeeze",
+    "separate sums": "scale, sum and ReLU as one layer",
+    "separate norms": "scale and shift in place of the BatchNorms that stay",
+    "padding layers": "borders that convolutions and pools add themselves",
+    "unread pixels": "strides moved up",
+}
+
+
+def over_rounds(found: dict[str, Any], mine: str, other: str) -> Spread:
+    """The time of one variant over that of another, round by round."""
+    pairs = zip(found["seconds"][mine], found["seconds"][other], strict=True)
+    return Spread.of([own / base for own, base in pairs])
+
+
+def parts() -> str:
+    """What each part of optimising gives, by what its absence costs."""
+    result = load(PARTS)
+    if result is None:
+        return "What each part gives has not been measured."
+    (found,) = result["results"]
+    names = (found["model"], plain_twin(found["model"]))
+
+    def time(name: str, part: str) -> str:
+        if f"{name}: {part}" not in found["seconds"]:
+            return ""
+        spread = over_rounds(found, f"{name}: {part}", f"{name}: all")
+        return f"{spread.median:.2f} ({spread.low:.2f} to {spread.high:.2f})"
+
+    rows = [[what, *(time(name, part) for name in names)] for part, what in LEFT_OUT.items()]
+    rounds = len(found["seconds"][f"{names[0]}: all"])
+    return "\n".join(
+        [
+            "What each gives in Keras on TensorFlow, by the time of a network optimised without it over that of the optimised one "
+            f"(batch {found['batch']}, {found['size']} pixels, quartiles over {rounds} rounds; [file](../{RESULTS}/{PARTS})):",
+            "",
+            *markdown_table(("Left out", *names), rows),
+        ]
+    )
 
 
 def agreement() -> str:
@@ -544,6 +599,7 @@ def page() -> str:
         answers=answers(results),
         sections="".join(sections),
         agreement=agreement(),
+        parts=parts(),
         commands="\n".join([*COMMANDS.values(), *MORE_COMMANDS]),
     )
 

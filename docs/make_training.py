@@ -104,7 +104,7 @@ def compiling() -> list[str]:
     one = next(iter(records.values()))
     return [
         f"- `speed.jit` is what was measured to be faster: a compiled step of {one['model']} at batch {one['batch']} over one that "
-        f"is not, {len(one['rounds'])} rounds {link(file)}. With an accelerator TensorFlow compiles too, which was not measured.",
+        f"is not, quartiles over {len(one['rounds'])} rounds {link(file)}. With an accelerator TensorFlow compiles too, which was not measured.",
         "",
         *markdown_table(columns, rows),
         "",

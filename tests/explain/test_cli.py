@@ -11,7 +11,12 @@ from PIL import Image
 
 from senet import cli
 from senet.training.fit import train
+from senet.weights.catalogue import find
+from tests.parity import fixtures
 from tests.training.conftest import TINY, make_config
+from tests.weights.server import serving
+
+TAG, SOURCE = "timm/seresnext26d_32x4d.bt_in1k", "timm_seresnext26d_32x4d"
 
 
 @pytest.fixture(scope="module")
@@ -78,3 +83,38 @@ def test_what_cannot_be_explained_is_refused(run, tmp_path, monkeypatch, capsys,
     assert command(monkeypatch, *arguments, "--out", tmp_path / "out") == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_published_weights_are_fetched_and_explained(tmp_path, monkeypatch, capsys):
+    for name in ("SENET_OFFLINE", "HF_HUB_OFFLINE", "SENET_MIRROR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("SENET_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
+    rng, images = np.random.default_rng(0), tmp_path / "images"
+    for name in ("goldfish", "tench"):
+        (images / name).mkdir(parents=True)
+        for number in range(3):
+            pixels = rng.integers(0, 256, (60, 80, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(images / name / f"{number}.jpg")
+    content = fixtures.write_checkpoint(SOURCE, tmp_path).read_bytes()
+    with serving() as server:
+        monkeypatch.setenv("HF_ENDPOINT", server.url)
+        server.publish(find(TAG).hf_repo, content)
+        options = ("--data", images, "--no-removal", "--json")
+        assert command(monkeypatch, "excitation", TAG, *options, "--out", tmp_path / "x") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["weights"], found["images"], found["classes"]) == (TAG, 6, ["goldfish", "tench"])
+    assert [row["block"] for row in found["blocks"]][-1] == "stage4_block2"
+
+    picture = images / "tench" / "0.jpg"
+    options = ("--weights", TAG, "--class", "goldfish", "--json")
+    assert (
+        command(monkeypatch, "gradcam", "se_resnext_26_32x4d", picture, *options, "--out", tmp_path / "g")
+        == 0
+    )
+    (image,) = json.loads(capsys.readouterr().out)["images"]
+    assert (image["class"], image["way"]) == ("goldfish", "closed form")
+    assert np.shape(image["map"]) == (7, 7)
+    assert command(monkeypatch, "errors", TAG, "--data", images, "--out", tmp_path / "e") == 0
+    assert (tmp_path / "e" / "index.html").exists()
