@@ -56,7 +56,7 @@ senet.predict(predictor, ["cat.jpg"])  # labels and preprocessing come from the 
 - **float16** keeps the weights in half precision, half the size; the runtime widens them when it loads the file.
 - **int8** is calibrated on images that you give (100 or more of those the network will see). In ONNX and OpenVINO
   weights have a scale a channel and 7 bits, which processors without VNNI add without saturation; the gates of SE
-  blocks, and the product and sum that they enter, stay in float32. LiteRT decides by itself.
+  blocks, and the product and sum that they enter, stay in float32. In LiteRT too; there its converter makes all else.
 - OpenVINO is asked for float32: left to itself it computes in bfloat16 where the processor can, with errors of some
   percent.
 - **Metadata** in each file: labels, preprocessing, whether normalisation is baked in, the network's name, precision,

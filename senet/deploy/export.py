@@ -125,8 +125,8 @@ def export(
         format: "onnx", "openvino", "litert" or "tf_saved_model"; by default what the path's suffix says. The
             last two come from TensorFlow, which must be the engine.
         precision: "float32"; "float16": weights in half precision, half the size, computed in float32;
-            "int8": weights and activations in 8 bits, the gates of SE blocks in float32; in LiteRT its
-            converter decides which layers, and gates are not kept apart. A SavedModel is float32.
+            "int8": weights and activations in 8 bits, the gates of SE blocks in float32. A SavedModel is
+            float32.
         calibration: for int8, images like those the network will see, some 100 or more: paths, folders,
             images of Pillow's, uint8 arrays (H, W, C); or one float32 array (N, H, W, C), normalised already.
         batch: number of images a call; None: any.

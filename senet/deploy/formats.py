@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
@@ -17,6 +18,8 @@ from senet.deploy.extras import need
 from senet.deploy.metadata import Metadata
 from senet.deploy.onnx_writer import write_onnx
 from senet.deploy.quantize import quantize_onnx
+from senet.layers.fused import ScaledSum
+from senet.layers.squeeze_excite import SqueezeExcite
 
 if TYPE_CHECKING:
     from senet.data.preprocess import Preprocess
@@ -118,13 +121,55 @@ def write_litert(job: Job, path: Path) -> str:
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
         if job.metadata.precision == "float16":
             converter.target_spec.supported_types = [tf.float16]
-        if job.metadata.precision == "int8":
-            converter.representative_dataset = lambda: representative(job)
         with warnings.catch_warnings():
             # The converter calibrates with an interpreter of its own, which warns that it will go.
             warnings.filterwarnings("ignore", ".*tf.lite.Interpreter is deprecated", UserWarning)
-            path.write_bytes(converter.convert())
+            if job.metadata.precision == "int8":
+                converter.representative_dataset = lambda: representative(job)
+                path.write_bytes(quantize_litert(converter, job))
+            else:
+                path.write_bytes(converter.convert())
     return marks.append_litert(path, job.metadata)
+
+
+def quantize_litert(converter: Any, job: Job) -> bytes:
+    """The converter's model in 8 bits, with the gates of SE blocks, their product and its sum in float32."""
+    tf = need("tensorflow")
+    # The debugger is the one way to tell the converter what to leave alone.
+    debugger = tf.lite.experimental.QuantizationDebugger(
+        converter=converter,
+        debug_dataset=lambda: (feed for _, feed in representative(job)),
+        debug_options=tf.lite.experimental.QuantizationDebugOptions(),
+    )
+    gates = gate_layers(job.model)
+    if gates:
+        inside = re.compile(rf"(^|/)({'|'.join(map(re.escape, gates))})(_\d+)?(/|;|$)")
+        interpreter = tf.lite.Interpreter(model_content=debugger.calibrated_model)
+        names = {detail["name"] for detail in interpreter.get_tensor_details()}
+        debugger.options = tf.lite.experimental.QuantizationDebugOptions(
+            denylisted_nodes=sorted(name for name in names if inside.search(name))
+        )
+    return debugger.get_nondebug_quantized_model()
+
+
+def gate_layers(model: keras.Model) -> list[str]:
+    """Names of the layers that work out the gates of SE blocks, or apply them, also in models within."""
+    found = []
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            found += gate_layers(layer)
+        elif isinstance(layer, (SqueezeExcite, ScaledSum)) or makes_gates(layer):
+            found.append(layer.name)
+    return found
+
+
+def makes_gates(layer: Any) -> bool:
+    """Whether a layer of a written-out SE block reads a whole map as (N, 1, 1, C), or makes it."""
+    if isinstance(layer, (keras.layers.GlobalAveragePooling2D, keras.layers.GlobalMaxPooling2D)):
+        return layer.keepdims
+    if not isinstance(layer, (keras.layers.Dense, keras.layers.Multiply)):
+        return False
+    return any(len(each.shape) == 4 and each.shape[1:3] == (1, 1) for each in keras.tree.flatten(layer.input))
 
 
 def representative(job: Job) -> Iterator[Any]:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import sys
 
 import keras
@@ -101,6 +102,22 @@ def test_fewer_bits_make_a_smaller_file(tmp_path, format, precision):
     assert report.top1_agreement >= 0.9
     assert 0 < report.relative_difference < {"float16": 2e-2, "int8": 0.5}[precision]
     assert open_runtime(path).metadata.precision == precision
+
+
+@pytest.mark.skipif("litert" not in HERE, reason="LiteRT files come from TensorFlow")
+@pytest.mark.parametrize("optimize", [True, False])
+def test_gates_stay_in_float32_in_litert(tmp_path, optimize):
+    from ai_edge_litert.interpreter import Interpreter
+
+    model, path = small(widths=(64, 128), stem_width=64), tmp_path / "net.tflite"
+    options = {"precision": "int8", "calibration": pictures(24, seed=2), "samples": pictures(20)}
+    export(model, path, image_size=SIDE, batch=1, optimize=optimize, **options)
+    tensors = Interpreter(str(path)).get_tensor_details()
+    gates = [each for each in tensors if re.search(r"_se_(reduce|expand)|/Sigmoid", each["name"])]
+    assert len(gates) >= 8
+    assert {each["dtype"] for each in gates} <= {np.float32, np.int32}  # whole numbers are shapes
+    eight = {each["name"].rpartition("/")[0] for each in tensors if each["dtype"] is np.int8}
+    assert any("expand_conv" in name for name in eight)
 
 
 @pytest.mark.parametrize("format", usual(HERE, fast=["onnx", "tf_saved_model"]))
