@@ -13,3 +13,7 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(word.lower(), lowered, n=3)
     near = list(dict.fromkeys([*begun, *close]))[:3]
     return f" Did you mean {' or '.join(repr(lowered[name]) for name in near)}?" if near else ""
+
+
+class PeerLostError(ConnectionError):
+    """One of several processes that train together is gone."""

@@ -6,6 +6,7 @@ import os
 import sys
 
 from senet.cli.app import app, say
+from senet.errors import PeerLostError
 
 SPREAD = (
     "--models",
@@ -24,6 +25,11 @@ def main() -> None:
     """Run the command line; a user's mistake is one clear message, never a traceback."""
     try:
         app(args=spread(sys.argv[1:]), prog_name="senet", standalone_mode=True)
+    except PeerLostError as error:
+        say(f"senet: {error}")
+        # JAX waits for the others when a process ends, and aborts it, with a dump, when they do not come.
+        sys.stdout.flush()
+        os._exit(1)
     except (ValueError, ImportError, OSError, ArithmeticError) as error:
         if os.environ.get("SENET_TRACEBACK"):
             raise

@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import itertools
 import os
+import re
 import threading
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -17,10 +18,13 @@ from typing import Any
 import keras
 
 from senet.data import Shard
+from senet.errors import PeerLostError
 
 Devices = str | int  # "one", "all", or a number
 
 WAIT = 300  # seconds for the other processes to come
+# What JAX, or the Gloo library under it, says when a connection to another process breaks.
+LOST = re.compile("gloo|connection|coordination|heartbeat|unavailable|deadline_exceeded", re.IGNORECASE)
 
 
 class PlacementError(ValueError):
@@ -101,6 +105,20 @@ class Placement:
                 keras.distribution.set_distribution(before)
         else:
             yield
+
+    @contextlib.contextmanager
+    def losing_peers(self) -> Iterator[None]:
+        """PeerLostError where another of several processes is gone."""
+        try:
+            yield
+        except RuntimeError as error:
+            if self.processes == 1 or not LOST.search(str(error)):
+                raise
+            raise PeerLostError(
+                "Another of the processes that train together is gone, and the rest cannot go on without it: "
+                f"{str(error).splitlines()[0]}. Start all of them again with the same commands: they go on "
+                "at the newest checkpoint."
+            ) from error
 
 
 @contextlib.contextmanager

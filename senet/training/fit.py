@@ -65,7 +65,8 @@ def train(
     `wandb`: the project of Weights & Biases that gets the metrics too, None for none.
 
     Raises ConfigError for a folder that belongs to another config, ValueError for a network, data or devices
-    that do not fit, OSError for a folder that cannot be written, DivergedError for a loss that is not finite.
+    that do not fit, OSError for a folder that cannot be written, DivergedError for a loss that is not finite,
+    PeerLostError where one of several processes is gone.
     """
     config = config.model_copy(update={"data": config.data.resolved()})
     folder = RunFolder(Path(run_dir or Path("runs") / f"{config.model}-{config.seed}"))
@@ -85,9 +86,10 @@ def train(
             write_json(
                 folder.preprocess, {**dataclasses.asdict(data.preprocess), "class_names": data.class_names}
             )
-        loop = Loop(config, folder, model, data, placement)
-        rows = loop.run(progress=progress, wandb=wandb)
-        return finish(loop, rows)
+        with placement.losing_peers():
+            loop = Loop(config, folder, model, data, placement)
+            rows = loop.run(progress=progress, wandb=wandb)
+            return finish(loop, rows)
 
 
 @contextlib.contextmanager
