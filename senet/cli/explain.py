@@ -28,9 +28,11 @@ def open_subject(target: str, weights: str | None, source: str | None) -> Subjec
     return open_target(target, weights, source)
 
 
-def open_classifier(target: str) -> Opened:
-    """The network of a run or a tag with what prepares images for it, and its labels."""
-    check_target(target, None)
+def open_classifier(target: str, weights: str | None) -> Opened:
+    """The network of a run, a tag or a name with what prepares images for it, and its labels."""
+    check_target(target, weights)
+    if weights is not None:
+        return open_network(weights, target, None)
     if target in catalogue.entries():
         return open_network(target, None, None)
     return open_run(Path(target))

@@ -108,11 +108,8 @@ def test_published_weights_are_fetched_and_explained(tmp_path, monkeypatch, caps
     assert [row["block"] for row in found["blocks"]][-1] == "stage4_block2"
 
     picture = images / "tench" / "0.jpg"
-    options = ("--weights", TAG, "--class", "goldfish", "--json")
-    assert (
-        command(monkeypatch, "gradcam", "se_resnext_26_32x4d", picture, *options, "--out", tmp_path / "g")
-        == 0
-    )
+    options = ("--weights", TAG, "--class", "goldfish", "--json", "--out", tmp_path / "g")
+    assert command(monkeypatch, "gradcam", "se_resnext_26_32x4d", picture, *options) == 0
     (image,) = json.loads(capsys.readouterr().out)["images"]
     assert (image["class"], image["way"]) == ("goldfish", "closed form")
     assert np.shape(image["map"]) == (7, 7)

@@ -44,7 +44,7 @@ def explain_excitation(
 
 @explain_app.command("gradcam")
 def explain_gradcam(
-    target: Annotated[str, typer.Argument(help="Folder of a finished run, or a weight tag.")],
+    target: Target,
     images: Annotated[list[Path], typer.Argument(help="Image files, or folders of them.")],
     out: Out,
     layer: Annotated[str, typer.Option(help="last, a stage (stage3), or a layer's name.")] = "last",
@@ -54,6 +54,7 @@ def explain_gradcam(
     gradient: Annotated[
         bool, typer.Option("--gradient", help="By the gradient, also at the last map.")
     ] = False,
+    weights: Weights = None,
     batch_size: BatchSize = 16,
     as_json: AsJson = False,
 ) -> None:
@@ -62,7 +63,7 @@ def explain_gradcam(
     from senet.explain.grad_cam import AUTO, GRADIENT
     from senet.explain.heatmaps import heatmaps, write_heatmaps
 
-    network, preprocess, labels = open_classifier(target)
+    network, preprocess, labels = open_classifier(target, weights)
     found = heatmaps(
         network,
         images,
