@@ -37,7 +37,7 @@ def measure(run: Path) -> dict[str, Any]:
     plain = np.concatenate([subject.network.predict_on_batch(images) for images, _ in rows]).argmax(-1)
     found: dict[str, Any] = {
         "model": subject.model,
-        "data": subject.data.name,
+        "data": Path(subject.data.name).name,
         "test_images": len(labels),
         "calibration_images": len(calibration),
         "keras_float32": {"top1": float((plain == labels).mean())},

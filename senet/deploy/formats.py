@@ -17,9 +17,7 @@ from senet.deploy import metadata as marks
 from senet.deploy.extras import need
 from senet.deploy.metadata import Metadata
 from senet.deploy.onnx_writer import write_onnx
-from senet.deploy.quantize import quantize_onnx
-from senet.layers.fused import ScaledSum
-from senet.layers.squeeze_excite import SqueezeExcite
+from senet.deploy.quantize import end_layers, gate_layers, quantize_onnx
 
 if TYPE_CHECKING:
     from senet.data.preprocess import Preprocess
@@ -39,14 +37,13 @@ class Job:
 
 def onnx_of(job: Job) -> Any:
     """The ONNX model of a job, without metadata."""
-    precision = job.metadata.precision
-    written, gates = write_onnx(
-        job.model, job.metadata.input_shape, baked=job.baked, half=precision == "float16"
-    )
-    if precision == "int8":
-        assert job.calibration is not None
-        written = quantize_onnx(written, job.calibration, exclude=gates)
-    return written
+    precision, shape = job.metadata.precision, job.metadata.input_shape
+    if precision != "int8":
+        return write_onnx(job.model, shape, baked=job.baked, half=precision == "float16")[0]
+    assert job.calibration is not None
+    # Calibration takes groups of images, whatever the batch of the file.
+    written, gates = write_onnx(job.model, (None, *shape[1:]), baked=job.baked)
+    return quantize_onnx(written, job.calibration, exclude=[*gates, *end_layers(job.model)], batch=shape[0])
 
 
 def write_onnx_file(job: Job, path: Path) -> str:
@@ -133,7 +130,7 @@ def write_litert(job: Job, path: Path) -> str:
 
 
 def quantize_litert(converter: Any, job: Job) -> bytes:
-    """The converter's model in 8 bits, with the gates of SE blocks, their product and its sum in float32."""
+    """The converter's model in 8 bits, without the layers that `senet.deploy.quantize` keeps in float32."""
     tf = need("tensorflow")
     # The debugger is the one way to tell the converter what to leave alone.
     debugger = tf.lite.experimental.QuantizationDebugger(
@@ -141,35 +138,16 @@ def quantize_litert(converter: Any, job: Job) -> bytes:
         debug_dataset=lambda: (feed for _, feed in representative(job)),
         debug_options=tf.lite.experimental.QuantizationDebugOptions(),
     )
-    gates = gate_layers(job.model)
-    if gates:
-        inside = re.compile(rf"(^|/)({'|'.join(map(re.escape, gates))})(_\d+)?(/|;|$)")
-        interpreter = tf.lite.Interpreter(model_content=debugger.calibrated_model)
-        names = {detail["name"] for detail in interpreter.get_tensor_details()}
-        debugger.options = tf.lite.experimental.QuantizationDebugOptions(
-            denylisted_nodes=sorted(name for name in names if inside.search(name))
-        )
+    kept = "|".join(map(re.escape, [*gate_layers(job.model), *end_layers(job.model)]))
+    inside = re.compile(rf"(^|/)({kept})(_\d+)?(/|;|$)")
+    interpreter = tf.lite.Interpreter(model_content=debugger.calibrated_model)
+    # An operation goes by the name of what it makes; the last one by the output's.
+    ends = {detail["name"] for detail in interpreter.get_output_details()}
+    names = {detail["name"] for detail in interpreter.get_tensor_details()}
+    debugger.options = tf.lite.experimental.QuantizationDebugOptions(
+        denylisted_nodes=sorted(name for name in names if name in ends or (kept and inside.search(name)))
+    )
     return debugger.get_nondebug_quantized_model()
-
-
-def gate_layers(model: keras.Model) -> list[str]:
-    """Names of the layers that work out the gates of SE blocks, or apply them, also in models within."""
-    found = []
-    for layer in model.layers:
-        if isinstance(layer, keras.Model):
-            found += gate_layers(layer)
-        elif isinstance(layer, (SqueezeExcite, ScaledSum)) or makes_gates(layer):
-            found.append(layer.name)
-    return found
-
-
-def makes_gates(layer: Any) -> bool:
-    """Whether a layer of a written-out SE block reads a whole map as (N, 1, 1, C), or makes it."""
-    if isinstance(layer, (keras.layers.GlobalAveragePooling2D, keras.layers.GlobalMaxPooling2D)):
-        return layer.keepdims
-    if not isinstance(layer, (keras.layers.Dense, keras.layers.Multiply)):
-        return False
-    return any(len(each.shape) == 4 and each.shape[1:3] == (1, 1) for each in keras.tree.flatten(layer.input))
 
 
 def representative(job: Job) -> Iterator[Any]:

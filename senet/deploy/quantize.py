@@ -1,4 +1,9 @@
-"""Eight bits: an ONNX model with quantised weights and activations, calibrated on images."""
+"""Eight bits: which layers stay in float32, and an ONNX model with the rest quantised, calibrated on images.
+
+The gates of SE blocks stay, with the product and the sum that they enter, and so do the two ends of a
+network: its first convolution, which reads the image, and its classifier, which makes the answers. They are
+a small part of the work, and a large part of what eight bits change in the answers (docs/performance.md).
+"""
 
 from __future__ import annotations
 
@@ -7,29 +12,37 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 
 from senet.deploy.extras import need
+from senet.deploy.linear import CONVOLUTIONS
+from senet.layers.fused import ScaledSum
+from senet.layers.squeeze_excite import SqueezeExcite
 
 OPERATORS = ("Conv", "Gemm", "MatMul", "Add", "Sum", "MaxPool", "AveragePool", "GlobalAveragePool", "Concat")
+GROUP = 16  # images of which the greatest and the least value count, at least
 
 
-def quantize_onnx(model: Any, images: np.ndarray, *, exclude: Sequence[str] = ()) -> Any:
+def quantize_onnx(
+    model: Any, images: np.ndarray, *, exclude: Sequence[str] = (), batch: int | None = None
+) -> Any:
     """An ONNX model with QuantizeLinear and DequantizeLinear around what runs in 8 bits.
 
-    Weights get a scale a channel. `images` (N, H, W, C) float32, as the model takes them, set the ranges of
-    the activations: least and greatest value seen. Nodes named in `exclude` stay in float32.
+    `model` takes any number of images, and what is returned `batch` of them (None: any). Weights get a scale
+    a channel. `images` (N, H, W, C) float32, as the model takes them, set the ranges of the activations: the
+    least and the greatest value of each group of `GROUP` images, and the mean of those over the groups, so
+    that a single odd image does not coarsen the steps of all. Nodes named in `exclude` stay in float32.
     """
     onnx, quantization = need("onnx"), need("onnxruntime.quantization")
-    batch = model.graph.input[0].type.tensor_type.shape.dim[0].dim_value or 1
 
     class Reader:
         def __init__(self) -> None:
-            self.steps = iter(range(0, len(images) - batch + 1, batch))
+            self.groups = iter(np.array_split(images, max(1, len(images) // GROUP)))
 
         def get_next(self):
-            start = next(self.steps, None)
-            return None if start is None else {model.graph.input[0].name: images[start : start + batch]}
+            group = next(self.groups, None)
+            return None if group is None else {model.graph.input[0].name: group}
 
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder, "float32.onnx"), Path(folder, "int8.onnx")
@@ -46,5 +59,47 @@ def quantize_onnx(model: Any, images: np.ndarray, *, exclude: Sequence[str] = ()
             activation_type=quantization.QuantType.QUInt8,
             weight_type=quantization.QuantType.QInt8,
             nodes_to_exclude=list(exclude),
+            extra_options={"CalibMovingAverage": True},
         )
-        return onnx.load(target)
+        quantised = onnx.load(target)
+    if batch is not None:
+        for value in (*quantised.graph.input, *quantised.graph.output):
+            value.type.tensor_type.shape.dim[0].dim_value = batch
+    return quantised
+
+
+def gate_layers(model: keras.Model) -> list[str]:
+    """Names of the layers that work out the gates of SE blocks, or apply them, also in models within."""
+    gates = (SqueezeExcite, ScaledSum)
+    return [layer.name for layer in flat(model) if isinstance(layer, gates) or makes_gates(layer)]
+
+
+def makes_gates(layer: Any) -> bool:
+    """Whether a layer of a written-out SE block reads a whole map as (N, 1, 1, C), or makes it."""
+    if isinstance(layer, (keras.layers.GlobalAveragePooling2D, keras.layers.GlobalMaxPooling2D)):
+        return layer.keepdims
+    if not isinstance(layer, (keras.layers.Dense, keras.layers.Multiply)):
+        return False
+    return any(len(each.shape) == 4 and each.shape[1:3] == (1, 1) for each in keras.tree.flatten(layer.input))
+
+
+def end_layers(model: keras.Model) -> list[str]:
+    """Names of a model's first convolution and of what comes before it, and of its classifier.
+
+    The classifier is the last dense layer on vectors. What comes before is a border or a rescaling: in 8 bits
+    it would take from the image what the convolution could read.
+    """
+    layers = [layer for layer in flat(model) if not isinstance(layer, keras.layers.InputLayer)]
+    first = next((place for place, layer in enumerate(layers) if isinstance(layer, CONVOLUTIONS)), -1)
+    dense = [
+        layer for layer in layers if isinstance(layer, keras.layers.Dense) and len(layer.input.shape) == 2
+    ]
+    return [layer.name for layer in (*layers[: first + 1], *dense[-1:])]
+
+
+def flat(model: keras.Model) -> list[Any]:
+    """The layers of a model, with those of models within in their place."""
+    found = []
+    for layer in model.layers:
+        found += flat(layer) if isinstance(layer, keras.Model) else [layer]
+    return found

@@ -106,18 +106,42 @@ def test_fewer_bits_make_a_smaller_file(tmp_path, format, precision):
 
 @pytest.mark.skipif("litert" not in HERE, reason="LiteRT files come from TensorFlow")
 @pytest.mark.parametrize("optimize", [True, False])
-def test_gates_stay_in_float32_in_litert(tmp_path, optimize):
+def test_gates_and_ends_stay_in_float32_in_litert(tmp_path, optimize):
     from ai_edge_litert.interpreter import Interpreter
 
     model, path = small(widths=(64, 128), stem_width=64), tmp_path / "net.tflite"
     options = {"precision": "int8", "calibration": pictures(24, seed=2), "samples": pictures(20)}
     export(model, path, image_size=SIDE, batch=1, optimize=optimize, **options)
     tensors = Interpreter(str(path)).get_tensor_details()
-    gates = [each for each in tensors if re.search(r"_se_(reduce|expand)|/Sigmoid", each["name"])]
-    assert len(gates) >= 8
-    assert {each["dtype"] for each in gates} <= {np.float32, np.int32}  # whole numbers are shapes
+    kept = [
+        each
+        for each in tensors
+        if re.search(r"_se_(reduce|expand)|/stem_(pad|conv)|/classifier", each["name"])
+    ]
+    assert len(kept) >= 12
+    assert {each["dtype"] for each in kept} <= {np.float32, np.int32}  # whole numbers are shapes
     eight = {each["name"].rpartition("/")[0] for each in tensors if each["dtype"] is np.int8}
     assert any("expand_conv" in name for name in eight)
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize("batch", [None, 3])
+def test_gates_and_ends_stay_in_float32_in_onnx(tmp_path, batch):
+    import onnx
+
+    model, path = small(widths=(64, 128), stem_width=64), tmp_path / "net.onnx"
+    options = {"precision": "int8", "calibration": pictures(24, seed=2), "samples": pictures(20)}
+    export(model, path, image_size=SIDE, batch=batch, **options)
+    graph = onnx.load(path).graph
+    names = {each.name for each in graph.initializer if each.data_type == onnx.TensorProto.FLOAT}
+    eight = {each.name for each in graph.initializer if each.data_type == onnx.TensorProto.INT8}
+    kernels = {layer.name for layer in model.layers if isinstance(layer, keras.layers.Conv2D)}
+    stem = next(layer.name for layer in model.layers if layer.name in kernels)
+    kept = {name.partition("/")[0] for name in names if name.endswith("/kernel")}
+    assert {stem, "classifier", "stage1_block1_se_reduce", "stage2_block1_se_expand"} <= kept
+    assert {name.partition("/")[0] for name in eight if "/kernel" in name} == kernels - {stem}
+    assert graph.input[0].type.tensor_type.shape.dim[0].dim_value == (batch or 0)
+    assert open_runtime(path).predict(PREPROCESS.batch(pictures(7))).shape[0] == 7
 
 
 @pytest.mark.parametrize("format", usual(HERE, fast=["onnx", "tf_saved_model"]))
