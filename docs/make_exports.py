@@ -54,9 +54,11 @@ senet.predict(predictor, ["cat.jpg"])  # labels and preprocessing come from the 
   as Keras has it, (N, H, W, C); one transpose follows, and grouped convolutions are one `Conv` with `group`. A layer
   without a rule is named; a SavedModel takes any model.
 - **float16** keeps the weights in half precision, half the size; the runtime widens them when it loads the file.
-- **int8** is calibrated on images that you give (100 or more of those the network will see). In ONNX and OpenVINO
-  weights have a scale a channel and 7 bits, which processors without VNNI add without saturation; the gates of SE
-  blocks, and the product and sum that they enter, stay in float32. In LiteRT too; there its converter makes all else.
+- **int8** is calibrated on images that you give (100 or more of those the network will see). Three things stay in float32
+  because they are little work and much of the error: the gates of SE blocks with the product and sum that they enter, the
+  first convolution, and the classifier. In ONNX and OpenVINO weights have a scale a channel and 7 bits, which processors
+  without VNNI add without saturation, and ranges are means over groups of images. In LiteRT its converter does the rest.
+  [How often trained networks then answer the same](performance.md#eight-bits-and-right-answers).
 - OpenVINO is asked for float32: left to itself it computes in bfloat16 where the processor can, with errors of some
   percent.
 - **Metadata** in each file: labels, preprocessing, whether normalisation is baked in, the network's name, precision,
@@ -85,8 +87,9 @@ its `error` there, and stops nothing; a stream that ends within a frame ends the
 ## Measured
 
 {count} images ({kind}, {size}×{size}), compared on the first half; int8 calibrated on the rest. Weights: {weights}.
-Differences are the largest over the largest answer; latency is the median of a call on one image. Made by
-`{command}` on {processor}, {cores} cores.
+Differences are the largest over the largest answer; latency is the median of a call on one image, with its quartiles.
+The likeliest class of a network with random weights hangs by little, so its agreement in int8 is a lower bound at best.
+Made by `{command}` on {processor}, {cores} cores.
 
 {table}
 """

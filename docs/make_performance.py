@@ -284,6 +284,9 @@ Dropped, by rough measurements on a busy machine that are not worth a figure her
 - The early squeeze in training: the gain on large maps is lost on small ones, before the variance's gradient is counted.
 - The main and the shortcut's 1×1 convolution of a stage's first block, which read the same map, as one: a little quicker on
   small maps, much slower on the largest, because what comes out must be taken apart again; under one percent of a network.
+- For eight bits: ranges by percentile or entropy (as good as means over groups, and all activations of all images must be
+  kept), the shortcut convolutions in float32 too (hardly better), biases corrected by the mean error of each channel
+  (worse: what was corrected in one layer is wrong for the next).
 - OpenVINO with two streams, and smaller batches within a call: a little quicker, the cost of SE is the same.
 
 ## Measure it here
@@ -507,6 +510,9 @@ def agreement() -> str:
             f"([file](../{RESULTS}/{AGREEMENT})):",
             "",
             *markdown_table(columns, rows),
+            "",
+            "Where a network is seldom right, many classes are nearly as likely as its answer, and any change of the numbers turns "
+            "some: agreement is a matter of the network too.",
         ]
     )
 

@@ -10,7 +10,6 @@ import contextlib
 import dataclasses
 import importlib.metadata
 import math
-import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -19,6 +18,7 @@ from typing import Any
 
 from senet.bench.subjects import Subject
 from senet.bench.workers import Launch, Worker, WorkerError, launch_ours
+from senet.machine import cores
 from senet.training import environment
 
 RUNTIME_PACKAGES = ("onnx", "onnxruntime", "openvino", "ai-edge-litert")
@@ -37,7 +37,7 @@ class Settings:
 
     rounds: int = 10
     burst_seconds: float = 1.0
-    threads: int = dataclasses.field(default_factory=lambda: cores())
+    threads: int = dataclasses.field(default_factory=cores)
     image_size: int | None = None  # None: each network's own
     memory_mib: float | None = None
     calibration: str | None = None
@@ -52,11 +52,6 @@ class Settings:
             )
         if self.image_size is not None and self.image_size < 1:
             raise ValueError(f"`image_size` must be at least 1. Received: image_size={self.image_size}.")
-
-
-def cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @dataclasses.dataclass

@@ -12,7 +12,7 @@ import numpy as np
 from senet.data.decode import decode_whole
 from senet.data.records import Listed, Part
 from senet.data.splits import Skipped
-from senet.data.stream import cores
+from senet.machine import cores
 
 _CHUNK = 64  # images a task
 _LEVELS = np.arange(256.0)

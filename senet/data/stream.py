@@ -5,7 +5,6 @@ first, and a number is all there is to save.
 """
 
 import hashlib
-import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -27,6 +26,7 @@ from senet.data.plan import WHOLE, Plan, Shard
 from senet.data.preprocess import Preprocess
 from senet.data.records import Listed, Part
 from senet.data.splits import Skipped, hold_out
+from senet.machine import cores
 
 _AHEAD = 2  # batches that each worker, and this process, may have ready
 _SAMPLE = 1024  # images that mean and deviation are taken from: they then vary by a tenth of a grey level
@@ -195,11 +195,6 @@ def ahead(iterator: Iterator[T]) -> Iterator[T]:
 def workers(config: DataConfig) -> int:
     """Processes that read images: as `config` says, else one for each core of this process."""
     return cores() if config.workers is None else config.workers
-
-
-def cores() -> int:
-    """The cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def load_stream(listed: Listed, config: DataConfig, cache: Path) -> StreamDataset:

@@ -13,6 +13,7 @@ from senet.deploy import metadata as marks
 from senet.deploy.extras import need
 from senet.deploy.metadata import Metadata
 from senet.errors import did_you_mean
+from senet.machine import cores
 
 if TYPE_CHECKING:
     import keras
@@ -226,7 +227,8 @@ class LiteRtPredictor(Predictor):
             raise wrong_kind(cls.runtime, path, "a .tflite file")
         metadata, digest = marks.read_litert(path)
         predictor = cls(metadata, digest)
-        interpreter = engine.Interpreter(model_path=str(path), num_threads=threads)
+        # Left to itself it takes one thread, where the other runtimes take all cores.
+        interpreter = engine.Interpreter(model_path=str(path), num_threads=threads or cores())
         predictor.runner = interpreter.get_signature_runner("serve")
         predictor.image = next(iter(predictor.runner.get_input_details()))
         return predictor
@@ -284,7 +286,7 @@ def open_runtime(
         model: a file or folder that `senet.export` wrote, a .keras file, or a Keras model.
         runtime: "onnxruntime" (.onnx), "openvino" (.xml with .bin), "litert" (.tflite), "tensorflow"
             (SavedModel) or "keras"; by default the one that the path's suffix asks for.
-        threads: of the runtime, by default its own choice; Keras and TensorFlow cannot be told here.
+        threads: of the runtime, by default one a core; Keras and TensorFlow cannot be told here.
 
     Raises ValueError for a file of another kind, one that was changed since its export (its hash is in its
     metadata) or that another program wrote, ImportError with the extra for a runtime that is not installed.

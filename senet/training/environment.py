@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import os
 import platform
 import subprocess
 import sys
@@ -11,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import keras
+
+from senet.machine import cores
 
 PACKAGES = ("senet", "keras", "tensorflow", "jax", "jaxlib", "torch", "numpy")
 
@@ -53,7 +54,7 @@ def describe() -> dict[str, Any]:
     return {
         "machine": {
             "processor": processor(),
-            "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+            "cores": cores(),
             "memory_gib": memory_gib(),
             "accelerators": accelerators(),
             "system": platform.system(),
