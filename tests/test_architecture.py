@@ -8,6 +8,7 @@ import pytest
 ORDER = (
     "errors",
     "files",
+    "machine",
     "page",
     "layers",
     "models",
