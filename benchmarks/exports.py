@@ -11,7 +11,10 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import multiprocessing
 import tempfile
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +25,7 @@ from senet.bench.measure import fit_statistics
 from senet.data.preprocess import Preprocess
 from senet.deploy.export import export
 from senet.deploy.formats import FORMATS
-from senet.files import write_json
+from senet.files import read_json, write_json
 from senet.predict import list_sources
 from senet.training import environment
 from senet.zoo import create_model
@@ -57,31 +60,52 @@ def network(name: str, weights: str | None, images: np.ndarray) -> keras.Model:
     return model
 
 
-def measure(name: str, options: argparse.Namespace, images: np.ndarray, folder: Path) -> list[dict[str, Any]]:
-    """One row a format and precision of a network: its report, or the error."""
+def measure(name: str, wanted: list[tuple[str, str]], options: argparse.Namespace) -> list[dict[str, Any]]:
+    """A row for each format and precision of a network: its report, or the error."""
+    images = read_images(options.images, options.image_size, options.count)
     model = network(name, options.weights, images)
     half = max(1, len(images) // 2)
-    rows = []
-    for kind in options.formats:
-        for precision in FORMATS[kind].precisions:
-            row = {"network": name, "format": kind, "precision": precision}
-            try:
-                report = export(
-                    model,
-                    folder / f"{name}-{precision}{FORMATS[kind].suffix}",
-                    kind,
-                    precision=precision,
-                    calibration=images[half:] if precision == "int8" else None,
-                    samples=images[:half],
-                    batch=1,
-                    min_agreement=0.0,  # the figure is what is asked for
-                )
-                row["report"] = {**dataclasses.asdict(report), "path": Path(report.path).name}
-            except ValueError as error:
-                row["error"] = str(error)
-            print(row)
-            rows.append(row)
-    return rows
+    with tempfile.TemporaryDirectory() as folder:
+        return [
+            measure_one(model, name, Path(folder), kind, precision, images[:half], images[half:])
+            for kind, precision in wanted
+        ]
+
+
+def place(row: dict[str, Any], models: Sequence[str]) -> tuple[int, int, int]:
+    """Where a row stands: networks as asked for, then formats, then precisions."""
+    kind = row["format"]
+    network = models.index(row["network"]) if row["network"] in models else len(models)
+    return network, list(FORMATS).index(kind), FORMATS[kind].precisions.index(row["precision"])
+
+
+def measure_one(
+    model: keras.Model,
+    name: str,
+    folder: Path,
+    kind: str,
+    precision: str,
+    samples: np.ndarray,
+    calibration: np.ndarray,
+) -> dict[str, Any]:
+    """The row of one format and precision."""
+    row: dict[str, Any] = {"network": name, "format": kind, "precision": precision}
+    try:
+        report = export(
+            model,
+            folder / f"{name}-{precision}{FORMATS[kind].suffix}",
+            kind,
+            precision=precision,
+            calibration=calibration if precision == "int8" else None,
+            samples=samples,
+            batch=1,
+            min_agreement=0.0,  # the figure is what is asked for
+        )
+        row["report"] = {**dataclasses.asdict(report), "path": Path(report.path).name}
+    except ValueError as error:
+        row["error"] = str(error)
+    print(row, flush=True)
+    return row
 
 
 def main() -> None:
@@ -94,19 +118,34 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=64, help="of images")
     parser.add_argument("--image-size", type=int, default=224)
     parser.add_argument("--output", type=Path, default=RESULT)
+    parser.add_argument(
+        "--again", nargs="*", default=(), help="precisions to measure again; else what the output has is kept"
+    )
     options = parser.parse_args()
-    images = read_images(options.images, options.image_size, options.count)
-    rows = []
+    result: dict[str, Any] = {
+        "rows": [],
+        "images": {
+            "kind": "photographs" if options.images else "noise",
+            "count": options.count,
+            "size": options.image_size,
+        },
+        "weights": options.weights or "random, with the statistics of a batch of the images",
+    }
+    before = read_json(options.output) if options.output.exists() else {}
+    if all(before.get(key) == result[key] for key in ("images", "weights")):
+        result["rows"] = [row for row in before["rows"] if row["precision"] not in options.again]
+    # A process for each network, which takes its memory with it.
+    alone = multiprocessing.get_context("spawn")
+    wanted = [(kind, precision) for kind in options.formats for precision in FORMATS[kind].precisions]
     for name in options.models:
-        with tempfile.TemporaryDirectory() as folder:
-            rows += measure(name, options, images, Path(folder))
-        given = "photographs" if options.images else "noise"
-        result = {
-            "rows": rows,
-            "images": {"kind": given, "count": len(images), "size": options.image_size},
-            "weights": options.weights or "random, with the statistics of a batch of the images",
-            "environment": environment.describe(),
-        }
+        done = {(row["format"], row["precision"]) for row in result["rows"] if row["network"] == name}
+        missing = [each for each in wanted if each not in done]
+        if not missing:
+            continue
+        with ProcessPoolExecutor(1, mp_context=alone) as pool:
+            result["rows"] += pool.submit(measure, name, missing, options).result()
+        result["rows"].sort(key=lambda row: place(row, options.models))
+        result["environment"] = environment.describe()
         write_json(options.output, result)  # after each network: what is done is kept
 
 

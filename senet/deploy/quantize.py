@@ -21,7 +21,7 @@ from senet.layers.fused import ScaledSum
 from senet.layers.squeeze_excite import SqueezeExcite
 
 OPERATORS = ("Conv", "Gemm", "MatMul", "Add", "Sum", "MaxPool", "AveragePool", "GlobalAveragePool", "Concat")
-GROUP = 16  # images of which the greatest and the least value count, at least
+PIXELS = 2**16  # of images, at least, of which the greatest and the least value count
 
 
 def quantize_onnx(
@@ -31,14 +31,17 @@ def quantize_onnx(
 
     `model` takes any number of images, and what is returned `batch` of them (None: any). Weights get a scale
     a channel. `images` (N, H, W, C) float32, as the model takes them, set the ranges of the activations: the
-    least and the greatest value of each group of `GROUP` images, and the mean of those over the groups, so
-    that a single odd image does not coarsen the steps of all. Nodes named in `exclude` stay in float32.
+    least and the greatest value of each group of images that have `PIXELS` together, and the mean of those
+    over the groups, so that a single odd image does not coarsen the steps of all. Nodes named in `exclude`
+    stay in float32.
     """
     onnx, quantization = need("onnx"), need("onnxruntime.quantization")
 
     class Reader:
         def __init__(self) -> None:
-            self.groups = iter(np.array_split(images, max(1, len(images) // GROUP)))
+            pixels = len(images) * images.shape[1] * images.shape[2]
+            parts = min(len(images), max(1, pixels // PIXELS))
+            self.groups = iter(np.array_split(images, parts))
 
         def get_next(self):
             group = next(self.groups, None)
