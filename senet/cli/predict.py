@@ -73,7 +73,7 @@ def follow(opened: Opened, kind: str, top: int) -> None:
         say(f"senet: {error}")
         sys.exit(1)
     if failed:
-        say(f"senet: {failed} images were not read; their lines say why.")
+        say(f"senet: {failed} image{'s were' if failed > 1 else ' was'} not read; the lines say why.")
         sys.exit(1)
 
 

@@ -7,8 +7,10 @@ a small part of the work, and a large part of what eight bits change in the answ
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +49,7 @@ def quantize_onnx(
             group = next(self.groups, None)
             return None if group is None else {model.graph.input[0].name: group}
 
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, without_advice():
         source, target = Path(folder, "float32.onnx"), Path(folder, "int8.onnx")
         source.write_bytes(model.SerializeToString())  # a model in memory would be emptied of its weights
         quantization.quantize_static(
@@ -69,6 +71,21 @@ def quantize_onnx(
         for value in (*quantised.graph.input, *quantised.graph.output):
             value.type.tensor_type.shape.dim[0].dim_value = batch
     return quantised
+
+
+@contextlib.contextmanager
+def without_advice() -> Iterator[None]:
+    """Without ONNX Runtime's advice, given to the root logger, to optimise first what has been optimised."""
+
+    def wanted(record: logging.LogRecord) -> bool:
+        return "pre-processing" not in record.getMessage()
+
+    root = logging.getLogger()
+    root.addFilter(wanted)
+    try:
+        yield
+    finally:
+        root.removeFilter(wanted)
 
 
 def gate_layers(model: keras.Model) -> list[str]:

@@ -320,7 +320,7 @@ def test_the_command_answers_a_stream_in_json_lines(exported, monkeypatch, capsy
     lines = [json.loads(line) for line in out.splitlines()]
     assert [line["file"] for line in lines] == ["frames[0]", "frames[1]", "frames[2]"]
     assert [bool(line["error"]) for line in lines] == [False, False, True]
-    assert "1 images were not read" in err
+    assert "1 image was not read" in err
     monkeypatch.setattr(sys, "stdin", Standard(data[:-3]))
     assert run(monkeypatch, "predict", "--exported", exported / "model.onnx", "--stdin", "frames") == 1
     out, err = capsys.readouterr()
