@@ -133,7 +133,11 @@ def main() -> None:
     }
     before = read_json(options.output) if options.output.exists() else {}
     if all(before.get(key) == result[key] for key in ("images", "weights")):
-        result["rows"] = [row for row in before["rows"] if row["precision"] not in options.again]
+        result["rows"] = [
+            row
+            for row in before["rows"]
+            if row["precision"] not in options.again or row["format"] not in options.formats
+        ]
     # A process for each network, which takes its memory with it.
     alone = multiprocessing.get_context("spawn")
     wanted = [(kind, precision) for kind in options.formats for precision in FORMATS[kind].precisions]

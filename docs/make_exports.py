@@ -57,7 +57,7 @@ senet.predict(predictor, ["cat.jpg"])  # labels and preprocessing come from the 
 - **int8** is calibrated on images that you give (100 or more of those the network will see). Three things stay in float32
   because they are little work and much of the error: the gates of SE blocks with the product and sum that they enter, the
   first convolution, and the classifier. In ONNX and OpenVINO weights have a scale a channel and 7 bits, which processors
-  without VNNI add without saturation, and ranges are means over groups of images. In LiteRT its converter does the rest.
+  without VNNI add without saturation, and the ranges of small images are means over groups. In LiteRT its converter does the rest.
   [How often trained networks then answer the same](performance.md#eight-bits-and-right-answers).
 - OpenVINO is asked for float32: left to itself it computes in bfloat16 where the processor can, with errors of some
   percent.

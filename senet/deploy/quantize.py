@@ -23,7 +23,8 @@ from senet.layers.fused import ScaledSum
 from senet.layers.squeeze_excite import SqueezeExcite
 
 OPERATORS = ("Conv", "Gemm", "MatMul", "Add", "Sum", "MaxPool", "AveragePool", "GlobalAveragePool", "Concat")
-PIXELS = 2**16  # of images, at least, of which the greatest and the least value count
+PIXELS = 2**16  # of the images that calibrate at once: what large networks have memory for
+GROUP = 16  # images, at least, of which the least and the greatest value tell something of others
 
 
 def quantize_onnx(
@@ -32,18 +33,16 @@ def quantize_onnx(
     """An ONNX model with QuantizeLinear and DequantizeLinear around what runs in 8 bits.
 
     `model` takes any number of images, and what is returned `batch` of them (None: any). Weights get a scale
-    a channel. `images` (N, H, W, C) float32, as the model takes them, set the ranges of the activations: the
-    least and the greatest value of each group of images that have `PIXELS` together, and the mean of those
-    over the groups, so that a single odd image does not coarsen the steps of all. Nodes named in `exclude`
-    stay in float32.
+    a channel. `images` (N, H, W, C) float32, as the model takes them, set the ranges of the activations:
+    their least and greatest value; of small images (up to 64×64) the mean of those over groups of images, so
+    that a single odd one does not coarsen the steps of all. Nodes named in `exclude` stay in float32.
     """
     onnx, quantization = need("onnx"), need("onnxruntime.quantization")
+    together = max(1, PIXELS // (images.shape[1] * images.shape[2]))
 
     class Reader:
         def __init__(self) -> None:
-            pixels = len(images) * images.shape[1] * images.shape[2]
-            parts = min(len(images), max(1, pixels // PIXELS))
-            self.groups = iter(np.array_split(images, parts))
+            self.groups = iter(np.array_split(images, -(-len(images) // together)))
 
         def get_next(self):
             group = next(self.groups, None)
@@ -64,7 +63,7 @@ def quantize_onnx(
             activation_type=quantization.QuantType.QUInt8,
             weight_type=quantization.QuantType.QInt8,
             nodes_to_exclude=list(exclude),
-            extra_options={"CalibMovingAverage": True},
+            extra_options={"CalibMovingAverage": together >= GROUP},
         )
         quantised = onnx.load(target)
     if batch is not None:
