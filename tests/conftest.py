@@ -4,7 +4,12 @@ import os
 import sys
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+# No test is timed: a busy machine is no fault of what is tested.
+hypothesis.settings.register_profile("senet", deadline=None)
+hypothesis.settings.load_profile("senet")
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # read once, when TensorFlow is first imported
 

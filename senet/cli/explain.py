@@ -28,7 +28,7 @@ def open_subject(target: str, weights: str | None, source: str | None) -> Subjec
     return open_target(target, weights, source)
 
 
-def open_classifier(target: str, weights: str | None) -> Opened:
+def open_classifier(target: str, weights: str | None = None) -> Opened:
     """The network of a run, a tag or a name with what prepares images for it, and its labels."""
     check_target(target, weights)
     if weights is not None:
