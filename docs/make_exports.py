@@ -55,7 +55,7 @@ senet.predict(predictor, ["cat.jpg"])  # labels and preprocessing come from the 
   without a rule is named; a SavedModel takes any model.
 - **float16** keeps the weights in half precision, half the size; the runtime widens them when it loads the file.
 - **int8** is calibrated on images that you give (100 or more of those the network will see). Three things stay in float32
-  because they are little work and much of the error: the gates of SE blocks with the product and sum that they enter, the
+  because they are little work, and the answers keep better: the gates of SE blocks with the product and sum that they enter, the
   first convolution, and the classifier. In ONNX and OpenVINO weights have a scale a channel and 7 bits, which processors
   without VNNI add without saturation, and the ranges of small images are means over groups. In LiteRT its converter does the rest.
   [How often trained networks then answer the same](performance.md#eight-bits-and-right-answers).
@@ -88,8 +88,10 @@ its `error` there, and stops nothing; a stream that ends within a frame ends the
 
 {count} images ({kind}, {size}×{size}), compared on the first half; int8 calibrated on the rest. Weights: {weights}.
 Differences are the largest over the largest answer; latency is the median of a call on one image, with its quartiles.
-The likeliest class of a network with random weights hangs by little, so its agreement in int8 is a lower bound at best.
-Made by `{command}` on {processor}, {cores} cores.
+The likeliest class of a network with random weights hangs by little, so its agreement in int8 says little. Low-priority
+work shared the machine while the int8 rows and SENet-154 were measured: their latencies are indicative.
+Made by `python benchmarks/exports.py --images FOLDER` on {processor}, {cores} cores; the last call, which measured some rows
+again and kept the others, was `{command}`.
 
 {table}
 """

@@ -283,7 +283,7 @@ Dropped, by rough measurements on a busy machine that are not worth a figure her
   and glibc's thresholds: no gain in processor time.
 - The early squeeze in training: the gain on large maps is lost on small ones, before the variance's gradient is counted.
 - The main and the shortcut's 1×1 convolution of a stage's first block, which read the same map, as one: a little quicker on
-  small maps, much slower on the largest, because what comes out must be taken apart again; under one percent of a network.
+  small maps, much slower on the largest, because what comes out must be taken apart again; hardly anything of a whole network.
 - For eight bits: ranges by percentile or entropy (as good as means over groups, and all activations of all images must be
   kept), the shortcut convolutions in float32 too (hardly better), biases corrected by the mean error of each channel
   (worse: what was corrected in one layer is wrong for the next).

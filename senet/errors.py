@@ -1,4 +1,4 @@
-"""Wording that error messages share."""
+"""Wording that error messages share, and an error that more than one part knows."""
 
 from __future__ import annotations
 

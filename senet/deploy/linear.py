@@ -22,10 +22,14 @@ LINEAR = (*CONVOLUTIONS, layers.Dense)
 
 def is_linear(node: Node) -> bool:
     """Whether a call is a convolution or dense layer with nothing behind it, whose weights are its alone."""
+    return is_plain(node, LINEAR) and node.config["activation"] == "linear"
+
+
+def is_plain(node: Node, kinds: tuple[type, ...]) -> bool:
+    """Whether a call is the only one of a layer of these kinds, channels last, usual weights."""
     return (
-        node.kind in LINEAR
+        node.kind in kinds
         and not node.shared
-        and node.config["activation"] == "linear"
         and node.config.get("data_format") in (None, "channels_last")
         and not getattr(node.source, "quantization_mode", None)
         and not getattr(node.source, "lora_enabled", False)

@@ -2,7 +2,7 @@
 
 The gates of SE blocks stay, with the product and the sum that they enter, and so do the two ends of a
 network: its first convolution, which reads the image, and its classifier, which makes the answers. They are
-a small part of the work, and a large part of what eight bits change in the answers (docs/performance.md).
+a small part of the work; with them a trained network keeps its answers (docs/performance.md).
 """
 
 from __future__ import annotations

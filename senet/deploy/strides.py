@@ -14,7 +14,7 @@ from keras import layers
 
 from senet.deploy.folding import elementwise, gated
 from senet.deploy.graph import Graph, Node, Ref
-from senet.deploy.linear import CONVOLUTIONS
+from senet.deploy.linear import CONVOLUTIONS, is_plain
 from senet.layers.fused import ScaledSum, ScaleShift
 
 Stride = tuple[int, int]
@@ -45,21 +45,12 @@ def stride_of_readers(graph: Graph, key: str) -> Stride | None:
 
 
 def picks_pixels(node: Node) -> bool:
-    return is_convolution(node) and tuple(node.config["kernel_size"]) == (1, 1)
-
-
-def is_convolution(node: Node) -> bool:
-    return (
-        node.kind in CONVOLUTIONS
-        and not node.shared
-        and node.config.get("data_format") in (None, "channels_last")
-        and not getattr(node.source, "quantization_mode", None)
-    )
+    return is_plain(node, CONVOLUTIONS) and tuple(node.config["kernel_size"]) == (1, 1)
 
 
 def can_stride(node: Node) -> bool:
     """Whether a call is a convolution that can be given a stride, or a greater one."""
-    if not is_convolution(node) or tuple(node.config["dilation_rate"]) != (1, 1):
+    if not is_plain(node, CONVOLUTIONS) or tuple(node.config["dilation_rate"]) != (1, 1):
         return False
     # What "same" pads at a stride depends on the size.
     return picks_pixels(node) or node.config["padding"] == "valid" or tuple(node.config["strides"]) == (1, 1)
@@ -70,17 +61,19 @@ def maps_of(graph: Graph, node: Node) -> list[Ref]:
 
     None of them, for a call that is anything else.
     """
+    found: list[Ref] = []
     if node.shared:
-        return []
+        return found
     if node.kind is ScaleShift or elementwise(node) is not None:
-        return list(node.inputs)
-    if node.kind is ScaledSum:
+        found = list(node.inputs)
+    elif node.kind is ScaledSum:
         x, _, shortcut = node.inputs
-        return [x, shortcut]
-    if node.kind is layers.Add and len({graph.shapes.get(ref) for ref in node.inputs}) == 1:
-        return list(node.inputs)
-    pair = gated(graph, node)
-    return [pair[0]] if pair is not None else []
+        found = [x, shortcut]
+    elif node.kind is layers.Add and len({graph.shapes.get(ref) for ref in node.inputs}) == 1:
+        found = list(node.inputs)
+    elif (pair := gated(graph, node)) is not None:
+        found = [pair[0]]
+    return found if all(len(graph.shapes.get(ref, ())) == 4 for ref in found) else []
 
 
 def saves(graph: Graph, key: str) -> bool:
@@ -88,11 +81,7 @@ def saves(graph: Graph, key: str) -> bool:
     node = graph.nodes[key]
     if can_stride(node):
         return True
-    return any(
-        graph.only_user(ref.key) == key and saves(graph, ref.key)
-        for ref in maps_of(graph, node)
-        if len(graph.shapes.get(ref, ())) == 4
-    )
+    return any(graph.only_user(ref.key) == key and saves(graph, ref.key) for ref in maps_of(graph, node))
 
 
 def thin(
